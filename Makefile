@@ -1,0 +1,42 @@
+# make test and make perf are all a fresh clone needs: the first to run creates .venv.
+# PY=/path/to/python uses that interpreter as it is and installs nothing.
+
+ifdef PY
+PYTHON := $(PY)
+READY :=
+else
+PYTHON := .venv/bin/python
+READY := .venv/.installed
+endif
+
+OUT ?= build/gpu
+STEPS ?= test,perf
+
+.PHONY: setup check fmt test perf gpu
+
+setup: $(READY)
+
+.venv/.installed: pyproject.toml constraints.txt
+	python3 -m venv .venv
+	.venv/bin/python -m pip install --quiet -c constraints.txt -e '.[dev,perf]'
+	touch $@
+
+check: $(READY)
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+
+fmt: $(READY)
+	$(PYTHON) -m ruff check --fix-only .
+	$(PYTHON) -m ruff format .
+
+# Two processes, because Triton's interpreter and its compiler exclude each other in one.
+test: $(READY)
+	TRITON_INTERPRET=1 $(PYTHON) -m pytest tests/kernel_road
+	$(PYTHON) -m pytest tests
+
+perf: $(READY)
+	$(PYTHON) -m perf run $(if $(QUICK),--quick)
+
+gpu: $(READY)
+	$(PYTHON) -m perf gpu --out $(OUT) --steps $(STEPS)

@@ -1,0 +1,71 @@
+"""Argument checks: each raises TypeError or ValueError with what was given and what is allowed."""
+
+from __future__ import annotations
+
+import math
+from typing import NoReturn
+
+import torch
+from torch import Tensor
+
+__all__ = ["choice", "floating", "real", "reject", "same_device"]
+
+FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def reject(op: str, x: object) -> NoReturn:
+    """Raises the TypeError for an input that no road of `op` takes."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{op}: x must be a torch.Tensor, got {type(x).__name__}")
+    if x.dtype not in FLOATING:
+        raise TypeError(
+            f"{op}: x has dtype {x.dtype}; allowed are "
+            f"{', '.join(str(d) for d in FLOATING)} (convert it, for example x.float())"
+        )
+    raise TypeError(
+        f"{op}: x has layout {x.layout}; only torch.strided is supported (convert it, for example "
+        f"x.to_dense())"
+    )
+
+
+def real(op: str, name: str, value: object) -> float:
+    """`value` as a float; TypeError for tensors and non-numbers, ValueError for inf and NaN."""
+    if type(value) is not float:
+        if isinstance(value, Tensor):
+            raise TypeError(
+                f"{op}: {name} must be a real number, got a Tensor of shape {tuple(value.shape)}; "
+                f"pass a Python float (a tensor's value would have to be copied from its device)"
+            )
+        if isinstance(value, (bool, complex, str, bytes)):
+            raise TypeError(f"{op}: {name} must be a real number, got {value!r}")
+        try:
+            value = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            raise TypeError(f"{op}: {name} must be a real number, got {value!r}") from None
+    if not math.isfinite(value):
+        raise ValueError(f"{op}: {name} must be finite, got {value}")
+    return value
+
+
+def choice(op: str, name: str, value: object, allowed: tuple[str, ...]) -> None:
+    """ValueError unless `value` is one of `allowed`."""
+    if value not in allowed:
+        raise ValueError(f"{op}: {name} must be one of {allowed}, got {value!r}")
+
+
+def floating(op: str, name: str, value: Tensor) -> None:
+    """TypeError unless the parameter tensor `value` is real, floating and strided."""
+    if value.dtype not in FLOATING or value.layout is not torch.strided:
+        raise TypeError(
+            f"{op}: {name} has dtype {value.dtype} and layout {value.layout}; allowed are strided "
+            f"tensors of {', '.join(str(d) for d in FLOATING)}"
+        )
+
+
+def same_device(op: str, x: Tensor, name: str, value: Tensor) -> None:
+    """ValueError unless the parameter tensor lies on the device of x."""
+    if value.device != x.device:
+        raise ValueError(
+            f"{op}: x is on {x.device} but {name} is on {value.device}; move {name} with "
+            f".to(x.device)"
+        )

@@ -1,0 +1,125 @@
+"""What a pointwise activation is, and how one runs: forward, backward, any order, any road."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import _dispatch
+from .._launch import Launcher, aligned
+from ..tuning.config import default_config
+from . import _kernels
+
+__all__ = ["Pointwise", "apply"]
+
+_forward = Launcher(_kernels.forward)
+_backward = Launcher(_kernels.backward)
+
+
+@dataclass(frozen=True, eq=False)
+class Pointwise:
+    """An activation `y[i] = f(x[i])` with scalar parameters: device functions and plain
+    definitions.
+
+    Device functions map float32 to float32 and take `coefs(*params)` after their first argument.
+    Plain definitions take `*params` after theirs, work for every floating dtype and are
+    differentiable; tests, transforms and torch.compile use them.
+
+    Attributes:
+        name: public name, also in configs and records.
+        fn: device function, y from x.
+        slope: device function, dy/dx from x.
+        slope_from_output: device function, dy/dx from y, for `save="output"`.
+        coefs: parameters as the floats that the device functions take.
+        composite: plain definition of y from x.
+        derivative: plain definition of dy/dx from x, with exact tails.
+        derivative_from_output: plain definition of dy/dx from y.
+        defaults: the default parameters.
+        examples: further parameter sets, for tests and tables.
+    """
+
+    name: str
+    fn: Any
+    slope: Any
+    slope_from_output: Any
+    coefs: Callable[..., tuple[float, ...]]
+    composite: Callable[..., Tensor]
+    derivative: Callable[..., Tensor]
+    derivative_from_output: Callable[..., Tensor]
+    defaults: tuple[float, ...]
+    examples: tuple[tuple[float, ...], ...] = ()
+
+
+def apply(op: Pointwise, x: Tensor, params: tuple[float, ...], save: str = "input") -> Tensor:
+    """Applies op to x by the road that `_dispatch` names; kernels keep `save` for backward."""
+    if not _dispatch.kernel_road(op.name, x):
+        return op.composite(x, *params)
+    if _dispatch.differentiable(x):
+        y: Tensor = _Function.apply(x, op, params, save)
+        return y
+    return run_forward(op.fn, x, op.coefs(*params))
+
+
+def run_forward(fn: Any, x: Tensor, coefs: tuple[float, ...]) -> Tensor:
+    """Launches `fn` over x; the result has x's strides where x is dense."""
+    y = torch.empty_like(x)
+    if y.stride() != x.stride():
+        x = y.copy_(x)  # in place from here on: a program reads its elements before it writes them
+    _run_flat(_forward, (x, y), fn, coefs)
+    return y
+
+
+def run_backward(slope: Any, saved: Tensor, g: Tensor, coefs: tuple[float, ...]) -> Tensor:
+    """Launches `g * slope(saved)`; gradients come with any strides and are brought to saved's."""
+    dx = torch.empty_like(saved)
+    if saved.stride() != dx.stride():
+        saved = torch.empty_like(dx).copy_(saved)
+    if g.stride() != dx.stride():
+        g = dx.copy_(g)
+    _run_flat(_backward, (saved, g, dx), slope, coefs)
+    return dx
+
+
+def _run_flat(
+    launcher: Launcher, tensors: tuple[Tensor, ...], fn: Any, coefs: tuple[float, ...]
+) -> None:
+    x = tensors[0]
+    numel = x.numel()
+    if numel == 0:
+        return
+    config = default_config(x)
+    block = config.block
+    launcher(
+        x,
+        (-(-numel // block), 1, 1),
+        (fn, x.dtype, config, aligned(*tensors)),
+        (*tensors, numel, coefs, fn, block),
+        config.num_warps,
+    )
+
+
+class _Function(torch.autograd.Function):
+    """The kernel road under autograd. The old `forward(ctx, ...)` form: it costs a third of the new
+    one."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, op: Pointwise, params: tuple[float, ...], save: str) -> Tensor:
+        y = run_forward(op.fn, x, op.coefs(*params))
+        ctx.save_for_backward(x if save == "input" else y)
+        ctx.op, ctx.params, ctx.save = op, params, save
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        (saved,) = ctx.saved_tensors
+        op, params = ctx.op, ctx.params
+        from_output = ctx.save == "output"
+        if torch.is_grad_enabled() or not _dispatch.plain(saved, g):
+            derivative = op.derivative_from_output if from_output else op.derivative
+            return g * derivative(saved, *params), None, None, None
+        slope = op.slope_from_output if from_output else op.slope
+        return run_backward(slope, saved, g, op.coefs(*params)), None, None, None

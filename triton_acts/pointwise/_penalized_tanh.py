@@ -1,0 +1,189 @@
+"""Penalized tanh: `tanh(x)` for x > 0 and `a tanh(x)` otherwise; a = 0.25, fixed or learned.
+
+Xu, Huang, Li: Revise Saturated Activation Functions, arXiv 1602.05980 (2016). At x = 0 the
+derivative is that of the negative side, a.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .. import _check
+from .. import math as _math
+from .._triton import jit, tl
+from ._define import Pointwise, apply
+from ._per_channel import PerChannel, apply_per_channel
+
+__all__ = ["PENALIZED_TANH", "PENALIZED_TANH_PER_CHANNEL", "PenalizedTanh", "penalized_tanh"]
+
+
+@jit
+def _penalized_tanh(x, a, inverse=1.0):
+    t = _math.tanh(x)
+    return tl.where(x > 0, t, a * t)
+
+
+@jit
+def _penalized_tanh_slope(x, a, inverse):
+    return _math.logistic_density(x, tl.where(x > 0, 4.0, 4.0 * a), 2.0)
+
+
+@jit
+def _penalized_tanh_slope_from_output(y, a, inverse):
+    slope = tl.where(y > 0, 1.0 - y * y, a - y * y * inverse)
+    return tl.where(slope < 0, 0.0, slope)  # y may be rounded beyond its bounds
+
+
+def _coefs(a: float) -> tuple[float, ...]:
+    return a, 1 / a if a else 0.0
+
+
+def _composite(x: Tensor, a: float) -> Tensor:
+    return torch._C._nn.leaky_relu(torch.tanh(x), a)
+
+
+def _derivative(x: Tensor, a: float | Tensor) -> Tensor:
+    slope = 4 * torch.sigmoid(2 * x) * torch.sigmoid(-2 * x)
+    return torch.where(x > 0, slope, (a * slope).to(x.dtype))
+
+
+def _derivative_from_output(y: Tensor, a: float) -> Tensor:
+    return torch.where(y > 0, 1 - y * y, a - y * y / a).clamp_min(0)
+
+
+PENALIZED_TANH = Pointwise(
+    name="penalized_tanh",
+    fn=_penalized_tanh,
+    slope=_penalized_tanh_slope,
+    slope_from_output=_penalized_tanh_slope_from_output,
+    coefs=_coefs,
+    composite=_composite,
+    derivative=_derivative,
+    derivative_from_output=_derivative_from_output,
+    defaults=(0.25,),
+    examples=((0.25,), (0.0,), (-0.5,), (0.01,), (1.0,), (2.0,)),
+)
+
+
+@jit
+def _penalized_tanh_slopes(x, a):
+    t, density = _math.tanh_and_density(x)
+    return tl.where(x > 0, 4.0, 4.0 * a) * density, tl.where(x > 0, 0.0, t)
+
+
+def _composite_per_channel(x: Tensor, a: Tensor) -> Tensor:
+    t = torch.tanh(x)
+    wide = torch.promote_types(x.dtype, torch.float32)
+    return torch.where(x > 0, t, (a.to(wide) * t).to(x.dtype))
+
+
+def _weight_derivative(x: Tensor, a: Tensor) -> Tensor:
+    return torch.where(x > 0, 0, torch.tanh(x))
+
+
+PENALIZED_TANH_PER_CHANNEL = PerChannel(
+    name="penalized_tanh",
+    weight_name="a",
+    fn=_penalized_tanh,
+    slopes=_penalized_tanh_slopes,
+    composite=_composite_per_channel,
+    derivative=_derivative,
+    weight_derivative=_weight_derivative,
+)
+
+
+def penalized_tanh(
+    x: Tensor, a: float | Tensor = 0.25, channel_dim: int = 1, *, save: str = "input"
+) -> Tensor:
+    """Computes `tanh(x)` where x > 0 and `a * tanh(x)` elsewhere.
+
+    Args:
+        x: any shape and strides; float16, bfloat16, float32 or float64.
+        a: slope of the negative side, a finite real number, or a floating tensor of shape (1,) or
+            (C,) that may require gradients. It is used in float32; its gradient comes in its own
+            dtype from a deterministic sum in float32.
+        channel_dim: the dimension of x that a tensor `a` of C > 1 elements runs along.
+        save: what the GPU kernel keeps for backward. "output" lets a following layer share the
+            tensor, at a price in accuracy: the derivative is then off by up to 2 ULP of 1 and 0 in
+            saturation.
+
+    Returns:
+        A tensor of x's shape, dtype and memory format; computed in float32 for 16-bit types.
+
+    Raises:
+        TypeError: x or a is not a strided tensor of a real floating dtype, or a is no real number.
+        ValueError: a is not finite; a tensor a has a wrong shape or device; channel_dim is out of
+            range; save is unknown, or is "output" with a <= 0 or a tensor a.
+
+    Source: Xu et al., arXiv 1602.05980.
+    """
+    if save != "input":
+        _check.choice("penalized_tanh", "save", save, ("input", "output"))
+        if isinstance(a, Tensor) or _check.real("penalized_tanh", "a", a) <= 0:
+            given = f"a Tensor of shape {tuple(a.shape)}" if isinstance(a, Tensor) else a
+            raise ValueError(
+                f"penalized_tanh: save='output' needs a real number a > 0, got {given}; use save='input'"
+            )
+    if isinstance(a, Tensor):
+        return apply_per_channel(PENALIZED_TANH_PER_CHANNEL, x, a, channel_dim)
+    return apply(PENALIZED_TANH, x, (_check.real("penalized_tanh", "a", a),), save)
+
+
+class PenalizedTanh(torch.nn.Module):
+    """Module form of `penalized_tanh`; learnable when `num_parameters` is given, as nn.PReLU.
+
+    Args:
+        a: slope of the negative side, or its initial value.
+        num_parameters: None for a fixed slope, 1 for one learned slope, C for one a channel.
+        channel_dim: as in `penalized_tanh`.
+        save: as in `penalized_tanh`.
+        device: device of the learned slopes.
+        dtype: dtype of the learned slopes.
+
+    Attributes:
+        a: the slope, or the Parameter of shape (num_parameters,).
+
+    Raises:
+        TypeError, ValueError: as `penalized_tanh`, or num_parameters is below 1.
+    """
+
+    def __init__(
+        self,
+        a: float = 0.25,
+        num_parameters: int | None = None,
+        channel_dim: int = 1,
+        *,
+        save: str = "input",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.initial_a = _check.real("PenalizedTanh", "a", a)
+        self.num_parameters, self.channel_dim, self.save = num_parameters, channel_dim, save
+        self.a: float | torch.nn.Parameter = self.initial_a
+        if num_parameters is not None:
+            if num_parameters < 1:
+                raise ValueError(
+                    f"PenalizedTanh: num_parameters must be at least 1, got {num_parameters}"
+                )
+            del self.a
+            self.a = torch.nn.Parameter(torch.empty(num_parameters, device=device, dtype=dtype))
+            self.reset_parameters()
+        penalized_tanh(torch.zeros(0), self.initial_a, save=save)
+
+    def reset_parameters(self) -> None:
+        """Sets learned slopes back to the initial value."""
+        if isinstance(self.a, torch.nn.Parameter):
+            torch.nn.init.constant_(self.a, self.initial_a)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Applies the activation to x, of any shape with the channels in `channel_dim`."""
+        return penalized_tanh(x, self.a, self.channel_dim, save=self.save)
+
+    def extra_repr(self) -> str:
+        """The arguments, as in the constructor."""
+        return (
+            f"a={self.initial_a}, num_parameters={self.num_parameters}, channel_dim={self.channel_dim}, "
+            f"save={self.save!r}"
+        )

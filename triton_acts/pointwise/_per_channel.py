@@ -1,0 +1,247 @@
+"""Pointwise activations with one learnable weight a channel: `y = f(x, w[channel])`.
+
+A dense tensor is seen as [outer, channels, inner], whatever the order of its dimensions: inner is
+the stride of the channel dimension. inner == 1 (linear layers, channels_last) gives every lane its
+own channels, a large inner (N x C x H x W) gives a program one channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import _check, _dispatch, _triton
+from .._launch import Launcher, aligned
+from . import _kernels
+
+__all__ = ["PerChannel", "Tiles", "apply_per_channel", "tiles"]
+
+_forward = Launcher(_kernels.channel_forward)
+_backward = Launcher(_kernels.channel_backward)
+
+
+@dataclass(frozen=True, eq=False)
+class PerChannel:
+    """A pointwise activation whose weight is a tensor: device functions and plain definitions.
+
+    Attributes:
+        name: public name.
+        weight_name: the weight's name in the public signature, for errors.
+        fn: device function, y from (x, w).
+        slopes: device function, (dy/dx, dy/dw) from (x, w).
+        composite: plain definition of y from (x, w); w broadcasts against x.
+        derivative: plain definition of dy/dx, with exact tails.
+        weight_derivative: plain definition of dy/dw.
+    """
+
+    name: str
+    weight_name: str
+    fn: Any
+    slopes: Any
+    composite: Callable[[Tensor, Tensor], Tensor]
+    derivative: Callable[[Tensor, Tensor], Tensor]
+    weight_derivative: Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How a tensor [outer, channels, inner] is cut: a pure function of its shape, so sums repeat
+    bit for bit.
+
+    Attributes:
+        tile: elements of a tile  # [OUTER, CHANNELS, INNER], powers of two.
+        rows: outer extent that one program owns.
+        columns: inner extent that one program owns.
+        grid: programs over channels, outer and inner.
+    """
+
+    tile: tuple[int, int, int]
+    rows: int
+    columns: int
+    grid: tuple[int, int, int]
+
+    @property
+    def splits(self) -> int:
+        """Partial sums a channel."""
+        return self.grid[1] * self.grid[2]
+
+
+NUM_WARPS = 4
+_PROGRAMS = 4 if _triton.INTERPRETED else 2048
+_ACCESSES = 128 if _triton.INTERPRETED else 1  # 16-byte accesses a thread and tile
+
+
+@lru_cache(maxsize=4096)
+def tiles(outer: int, channels: int, inner: int, itemsize: int) -> Tiles:
+    """Cuts [outer, channels, inner]: 16 bytes a thread and tile, about 2048 programs in all."""
+    elements = _ACCESSES * 16 // itemsize * NUM_WARPS * 32
+    inner_tile = _tile(inner, elements)
+    channel_tile = _tile(channels, elements // inner_tile)
+    outer_tile = min(_next_power_of_2(outer), elements // (inner_tile * channel_tile))
+    channel_programs = -(-channels // channel_tile)
+    splits = -(-_PROGRAMS // channel_programs)
+    rows = _share(outer, outer_tile, splits)
+    outer_programs = -(-outer // rows)
+    columns = _share(inner, inner_tile, -(-splits // outer_programs))
+    grid = (channel_programs, outer_programs, -(-inner // columns))
+    return Tiles((outer_tile, channel_tile, inner_tile), rows, columns, grid)
+
+
+def _next_power_of_2(n: int) -> int:
+    return 1 << (n - 1).bit_length()
+
+
+def _tile(extent: int, limit: int) -> int:
+    """The largest power of two up to `limit` that wastes an eighth at most, else the tightest."""
+    size = min(_next_power_of_2(extent), limit)
+    best, best_padded = size, -(-extent // size) * size
+    while 8 * best_padded > 9 * extent and size > 16:
+        size //= 2
+        padded = -(-extent // size) * size
+        if padded < best_padded:
+            best, best_padded = size, padded
+    return best
+
+
+def _share(extent: int, tile: int, parts: int) -> int:
+    """What one of `parts` programs owns of an extent: a multiple of the tile."""
+    pieces = -(-extent // tile)
+    return -(-pieces // min(pieces, parts)) * tile
+
+
+def apply_per_channel(op: PerChannel, x: Tensor, w: Tensor, channel_dim: int) -> Tensor:
+    """Y = op(x, w), w of shape (1,) for all channels or (C,) along `channel_dim`.
+
+    Raises:
+        TypeError: x or w has a dtype or layout that no road takes.
+        ValueError: w's size does not fit x, `channel_dim` is out of range, or the devices differ.
+    """
+    road = _dispatch.kernel_road(op.name, x)
+    _check_weight(op, x, w, channel_dim)
+    if not road or not _dispatch.plain(x, w):
+        return op.composite(x, _broadcast(w, x, channel_dim))
+    if _dispatch.differentiable(x, w):
+        y: Tensor = _Function.apply(x, w, op, channel_dim)
+        return y
+    return _run_forward(op, x, w, channel_dim)
+
+
+def _check_weight(op: PerChannel, x: Tensor, w: Tensor, channel_dim: int) -> None:
+    _check.floating(op.name, op.weight_name, w)
+    _check.same_device(op.name, x, op.weight_name, w)
+    if w.dim() != 1:
+        raise ValueError(
+            f"{op.name}: {op.weight_name} must be a real number or a Tensor of shape (1,) or (C,), "
+            f"got shape {tuple(w.shape)}"
+        )
+    size = w.shape[0]
+    if size == 1:
+        return
+    if x.dim() < 2:
+        raise ValueError(
+            f"{op.name}: x of shape {tuple(x.shape)} has no channel dimension, so {op.weight_name} must have "
+            f"1 element, got {size}"
+        )
+    if not -x.dim() <= channel_dim < x.dim():
+        raise ValueError(
+            f"{op.name}: channel_dim is {channel_dim}, allowed are {-x.dim()} to {x.dim() - 1} for x of shape "
+            f"{tuple(x.shape)}"
+        )
+    if size != x.shape[channel_dim]:
+        raise ValueError(
+            f"{op.name}: {op.weight_name} has {size} elements but x of shape {tuple(x.shape)} has "
+            f"{x.shape[channel_dim]} channels in dimension {channel_dim}; {op.weight_name} needs 1 or "
+            f"{x.shape[channel_dim]}"
+        )
+
+
+def _broadcast(w: Tensor, x: Tensor, channel_dim: int) -> Tensor:
+    """W as a view that broadcasts along x's channel dimension."""
+    if w.shape[0] == 1:
+        return w
+    return w.view([-1 if i == channel_dim % x.dim() else 1 for i in range(x.dim())])
+
+
+def _cut(dense: Tensor, w: Tensor, channel_dim: int) -> tuple[int, int, int, Tiles]:
+    """(outer, channels, inner) of a dense tensor in the order of its storage, and its tiles."""
+    numel, channels = dense.numel(), w.shape[0]
+    inner = 1 if channels == 1 else dense.stride(channel_dim)
+    outer = numel // (channels * inner)
+    return outer, channels, inner, tiles(outer, channels, inner, dense.element_size())
+
+
+def _divisor(n: int) -> int:
+    """The class of an integer that Triton compiles for: 1, a multiple of 16, or neither."""
+    return 1 if n == 1 else 16 if n % 16 == 0 else 0
+
+
+def _launch(
+    launcher: Launcher,
+    tensors: tuple[Tensor, ...],
+    cut: tuple[int, int, int, Tiles],
+    constants: tuple[Any, ...],
+) -> None:
+    outer, channels, inner, t = cut
+    x = tensors[0]
+    integers = (channels, inner, t.rows, t.columns)
+    key = (x.dtype, aligned(*tensors), *map(_divisor, integers), *constants, *t.tile)
+    launcher(x, t.grid, key, (*tensors, outer, *integers, *constants, *t.tile), NUM_WARPS)
+
+
+def _kernel_weight(w: Tensor) -> Tensor:
+    return w.detach().to(torch.float32).contiguous()
+
+
+def _run_forward(op: PerChannel, x: Tensor, w: Tensor, channel_dim: int) -> Tensor:
+    y = torch.empty_like(x)
+    if y.stride() != x.stride():
+        x = y.copy_(x)
+    if x.numel():
+        _launch(_forward, (x, _kernel_weight(w), y), _cut(y, w, channel_dim), (op.fn,))
+    return y
+
+
+def _run_backward(
+    op: PerChannel, x: Tensor, w: Tensor, g: Tensor, channel_dim: int, need_dx: bool, need_dw: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    dx = torch.empty_like(x)
+    if x.stride() != dx.stride():
+        x = torch.empty_like(dx).copy_(x)
+    if g.stride() != dx.stride():
+        g = dx.copy_(g)
+    if not x.numel():
+        return dx if need_dx else None, torch.zeros_like(w) if need_dw else None
+    cut = _cut(dx, w, channel_dim)
+    dw = torch.empty(
+        cut[3].splits if need_dw else 0, w.shape[0], dtype=torch.float32, device=x.device
+    )
+    _launch(_backward, (x, g, _kernel_weight(w), dx, dw), cut, (op.slopes, need_dx, need_dw))
+    return dx if need_dx else None, dw.sum(0).to(w.dtype) if need_dw else None
+
+
+class _Function(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor, op: PerChannel, channel_dim: int) -> Tensor:
+        ctx.save_for_backward(x, w)
+        ctx.op, ctx.channel_dim = op, channel_dim
+        return _run_forward(op, x, w, channel_dim)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, w = ctx.saved_tensors
+        op, channel_dim = ctx.op, ctx.channel_dim
+        need_dx, need_dw = ctx.needs_input_grad[:2]
+        if not torch.is_grad_enabled() and _dispatch.plain(x, w, g):
+            return *_run_backward(op, x, w, g, channel_dim, need_dx, need_dw), None, None
+        wide = _broadcast(w, x, channel_dim)
+        dx = g * op.derivative(x, wide) if need_dx else None
+        dw = None
+        if need_dw:
+            terms = g.to(torch.float32) * op.weight_derivative(x, wide).to(torch.float32)
+            dw = terms.sum_to_size(wide.shape).reshape(w.shape).to(w.dtype)
+        return dx, dw, None, None

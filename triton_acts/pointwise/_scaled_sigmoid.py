@@ -1,0 +1,135 @@
+"""Scaled sigmoid: `scale * sigmoid(x) + bias`, zero-centred by default (`4 sigmoid(x) - 2`).
+
+Xu, Huang, Li: Revise Saturated Activation Functions, arXiv 1602.05980 (2016): the logistic sigmoid
+is hard to train because of its slope 1/4 at the origin and its mean 1/2; rescaled to slope 1 and
+mean 0 it behaves like tanh.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .. import _check
+from .. import math as _math
+from .._triton import jit, tl
+from ._define import Pointwise, apply
+
+__all__ = ["SCALED_SIGMOID", "ScaledSigmoid", "scaled_sigmoid"]
+
+
+@jit
+def _scaled_sigmoid(x, scale, middle, low, high, inverse):
+    # low + scale s for x < 0 and high - scale s for x > 0, s = sigmoid(-|x|): neither cancels, so
+    # the logistic (bias 0) keeps its relative accuracy and the centred form equals (scale/2)
+    # tanh(x/2).
+    s = _math.reciprocal_tail(tl.abs(x))
+    large = tl.where(x > 0, tl.fma(s, -scale, high), tl.fma(s, scale, low))
+    # near 0: middle + (scale/4) x (1 + p(t) t), tanh's polynomial at x/2
+    t = x * x
+    p = tl.fma(6.429181421670108e-05, t, -0.0008231892360448837)
+    p = tl.fma(p, t, 0.008325588434338541)
+    p = tl.fma(p, t, -0.08333239366382837)
+    return tl.where(tl.abs(x) < 1.1, tl.fma(x * (scale * 0.25), tl.fma(p, t, 1.0), middle), large)
+
+
+@jit
+def _scaled_sigmoid_slope(x, scale, middle, low, high, inverse):
+    return _math.logistic_density(x, scale, 1.0)
+
+
+@jit
+def _scaled_sigmoid_slope_from_output(y, scale, middle, low, high, inverse):
+    s = (y - low) * inverse
+    slope = s * (1.0 - s)
+    return scale * tl.where(slope < 0, 0.0, slope)  # y may be rounded beyond its bounds
+
+
+def _coefs(scale: float, bias: float) -> tuple[float, ...]:
+    # a centred curve adds -0.0 and not +0.0 at its middle: it keeps the sign of a zero x
+    middle = -0.0 if bias == -scale / 2 else bias + scale / 2
+    return scale, middle, bias, scale + bias, 1 / scale if scale else 0.0
+
+
+def _composite(x: Tensor, scale: float, bias: float) -> Tensor:
+    if bias == -scale / 2:
+        return torch.tanh(x * 0.5) * (scale / 2)
+    return torch.sigmoid(x) * scale + bias
+
+
+def _derivative(x: Tensor, scale: float, bias: float) -> Tensor:
+    return torch.sigmoid(x) * torch.sigmoid(-x) * scale
+
+
+def _derivative_from_output(y: Tensor, scale: float, bias: float) -> Tensor:
+    s = (y - bias) / scale
+    return (s * (1 - s)).clamp_min(0) * scale
+
+
+SCALED_SIGMOID = Pointwise(
+    name="scaled_sigmoid",
+    fn=_scaled_sigmoid,
+    slope=_scaled_sigmoid_slope,
+    slope_from_output=_scaled_sigmoid_slope_from_output,
+    coefs=_coefs,
+    composite=_composite,
+    derivative=_derivative,
+    derivative_from_output=_derivative_from_output,
+    defaults=(4.0, -2.0),
+    examples=tuple((s, b) for s in (0.5, 1.0, 4.0, 10.0) for b in (-s / 2, 0.0, 1.0)),
+)
+
+
+def scaled_sigmoid(
+    x: Tensor, scale: float = 4.0, bias: float | None = None, *, save: str = "input"
+) -> Tensor:
+    """Computes `scale * sigmoid(x) + bias` elementwise.
+
+    Args:
+        x: any shape and strides; float16, bfloat16, float32 or float64.
+        scale: height of the curve, a finite real number; 4 gives slope 1 at the origin.
+        bias: value at minus infinity, a finite real number; None means `-scale / 2`, zero-centred.
+        save: what the GPU kernel keeps for backward. "output" lets a following layer share the
+            tensor, at a price in accuracy: the derivative is then off by up to 2 ULP of 1 (times
+            |scale| / 4) and may be exactly 0 in saturation.
+
+    Returns:
+        A tensor of x's shape, dtype and memory format; computed in float32 for 16-bit types.
+
+    Raises:
+        TypeError: x is not a strided tensor of a real floating dtype, or scale or bias is no real
+            number.
+        ValueError: scale or bias is not finite, save is unknown, or save is "output" with scale 0.
+
+    Source: Xu et al., arXiv 1602.05980.
+    """
+    scale = _check.real("scaled_sigmoid", "scale", scale)
+    bias = -scale / 2 if bias is None else _check.real("scaled_sigmoid", "bias", bias)
+    if save != "input":
+        _check.choice("scaled_sigmoid", "save", save, ("input", "output"))
+        if scale == 0:
+            raise ValueError(
+                "scaled_sigmoid: save='output' needs scale != 0, got 0; use save='input'"
+            )
+    return apply(SCALED_SIGMOID, x, (scale, bias), save)
+
+
+class ScaledSigmoid(torch.nn.Module):
+    """Module form of `scaled_sigmoid`, with the same arguments and errors."""
+
+    def __init__(
+        self, scale: float = 4.0, bias: float | None = None, *, save: str = "input"
+    ) -> None:
+        super().__init__()
+        self.scale, self.bias, self.save = scale, bias, save
+        scaled_sigmoid(
+            torch.zeros(0), scale, bias, save=save
+        )  # raises here and not at the first batch
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Applies the activation to x, of any shape."""
+        return scaled_sigmoid(x, self.scale, self.bias, save=self.save)
+
+    def extra_repr(self) -> str:
+        """The arguments, as in the constructor."""
+        return f"scale={self.scale}, bias={self.bias}, save={self.save!r}"

@@ -1,0 +1,1 @@
+"""Block sizes, and what the compiler makes of the kernels on every architecture."""
