@@ -22,8 +22,7 @@ _backward = Launcher(_kernels.backward)
 
 @dataclass(frozen=True, eq=False)
 class Pointwise:
-    """An activation `y[i] = f(x[i])` with scalar parameters: device functions and plain
-    definitions.
+    """An activation `y[i] = f(x[i])` with scalar parameters.
 
     Device functions map float32 to float32 and take `coefs(*params)` after their first argument.
     Plain definitions take `*params` after theirs, work for every floating dtype and are
@@ -103,8 +102,10 @@ def _run_flat(
 
 
 class _Function(torch.autograd.Function):
-    """The kernel road under autograd. The old `forward(ctx, ...)` form: it costs a third of the new
-    one."""
+    """The kernel road under autograd.
+
+    The `forward(ctx, ...)` form costs 4 us a call, the `setup_context` form 10 us more.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, op: Pointwise, params: tuple[float, ...], save: str) -> Tensor:

@@ -1,5 +1,4 @@
-"""The four generic kernels of pointwise activations. The device function is a compile-time
-argument.
+"""The four generic kernels of pointwise activations; the device function is a constant of each.
 
 `forward` and `backward` run flat over the storage of dense tensors, for activations whose
 parameters are scalars. `channel_forward` and `channel_backward` see a dense tensor as [outer,
@@ -113,7 +112,7 @@ def channel_forward(
     CHANNELS: tl.constexpr,
     INNER: tl.constexpr,
 ):
-    """Y = FN(x, w[channel]); a program owns some channels, `rows` of outer and `columns` of inner."""
+    """Y = FN(x, w[channel]); a program owns some channels, `rows` of outer, `columns` of inner."""
     c_first = _first_channel(CHANNELS, INNER)
     c = c_first + tl.arange(0, CHANNELS)
     w = tl.load(w_ptr + c, mask=c < channels, other=0.0)[None, :, None]

@@ -123,7 +123,8 @@ def penalized_tanh(
         if isinstance(a, Tensor) or _check.real("penalized_tanh", "a", a) <= 0:
             given = f"a Tensor of shape {tuple(a.shape)}" if isinstance(a, Tensor) else a
             raise ValueError(
-                f"penalized_tanh: save='output' needs a real number a > 0, got {given}; use save='input'"
+                f"penalized_tanh: save='output' needs a real number a > 0, got {given}; "
+                f"use save='input'"
             )
     if isinstance(a, Tensor):
         return apply_per_channel(PENALIZED_TANH_PER_CHANNEL, x, a, channel_dim)
@@ -184,6 +185,6 @@ class PenalizedTanh(torch.nn.Module):
     def extra_repr(self) -> str:
         """The arguments, as in the constructor."""
         return (
-            f"a={self.initial_a}, num_parameters={self.num_parameters}, channel_dim={self.channel_dim}, "
-            f"save={self.save!r}"
+            f"a={self.initial_a}, num_parameters={self.num_parameters}, "
+            f"channel_dim={self.channel_dim}, save={self.save!r}"
         )

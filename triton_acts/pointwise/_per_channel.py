@@ -50,8 +50,9 @@ class PerChannel:
 
 @dataclass(frozen=True)
 class Tiles:
-    """How a tensor [outer, channels, inner] is cut: a pure function of its shape, so sums repeat
-    bit for bit.
+    """How a tensor [outer, channels, inner] is cut.
+
+    A pure function of shape and item size, so that sums are the same bits on every machine.
 
     Attributes:
         tile: elements of a tile  # [OUTER, CHANNELS, INNER], powers of two.
@@ -144,19 +145,19 @@ def _check_weight(op: PerChannel, x: Tensor, w: Tensor, channel_dim: int) -> Non
         return
     if x.dim() < 2:
         raise ValueError(
-            f"{op.name}: x of shape {tuple(x.shape)} has no channel dimension, so {op.weight_name} must have "
-            f"1 element, got {size}"
+            f"{op.name}: x of shape {tuple(x.shape)} has no channel dimension, so "
+            f"{op.weight_name} must have 1 element, got {size}"
         )
     if not -x.dim() <= channel_dim < x.dim():
         raise ValueError(
-            f"{op.name}: channel_dim is {channel_dim}, allowed are {-x.dim()} to {x.dim() - 1} for x of shape "
-            f"{tuple(x.shape)}"
+            f"{op.name}: channel_dim is {channel_dim}, allowed are {-x.dim()} to {x.dim() - 1} "
+            f"for x of shape {tuple(x.shape)}"
         )
     if size != x.shape[channel_dim]:
         raise ValueError(
             f"{op.name}: {op.weight_name} has {size} elements but x of shape {tuple(x.shape)} has "
-            f"{x.shape[channel_dim]} channels in dimension {channel_dim}; {op.weight_name} needs 1 or "
-            f"{x.shape[channel_dim]}"
+            f"{x.shape[channel_dim]} channels in dimension {channel_dim}; "
+            f"{op.weight_name} needs 1 or {x.shape[channel_dim]}"
         )
 
 

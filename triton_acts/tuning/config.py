@@ -35,11 +35,11 @@ class Config:
 
 @cache
 def analytic(itemsize: int, warp_size: int = 32, bytes_per_clock_sm: float = 0.0) -> Config:
-    """16 bytes a thread and 4 warps; twice the bytes where DRAM delivers over 20 a clock and
-    multiprocessor.
+    """16 bytes a thread and 4 warps, or 32 bytes where DRAM is fast for the multiprocessors.
 
-    One 16-byte access a thread keeps about 700 ns x bandwidth in flight at full occupancy up to
-    that rate (an H200 needs 18); beyond it two independent accesses a thread are needed.
+    Fast is over 20 bytes a clock and multiprocessor. One 16-byte access a thread keeps about 700 ns
+    x bandwidth in flight at full occupancy up to that rate (an H200 needs 18); beyond it two
+    independent accesses a thread are needed.
     """
     accesses = 2 if bytes_per_clock_sm > 20 else 1
     return Config(accesses * 16 // itemsize, 4, warp_size)

@@ -20,8 +20,7 @@ __all__ = ["REGISTRY", "OpSpec", "Plan", "Pointer", "Variant", "register"]
 
 @dataclass(frozen=True)
 class Pointer:
-    """A pointer argument: the dtype of its elements and whether its address is a multiple of 16
-    bytes."""
+    """A pointer argument: its elements' dtype, and whether it is a multiple of 16 bytes."""
 
     dtype: torch.dtype
     aligned: bool = True
