@@ -27,27 +27,28 @@ def reciprocal_tail(u):
 
 
 @jit
-def _tanh_pieces(x, u, large):
+def _tanh_pieces(x, u, large, one):
     """tanh(x) from u = |x| and its magnitude for u >= 0.55; below, an odd polynomial.
 
-    Written `x * (1 + p(t) t)` so that -0.0 stays -0.0.
+    Written `x * (one + p(t) t)` so that -0.0 stays -0.0.
     """
     t = x * x
     p = tl.fma(0.016458705299437475, t, -0.052684111270772445)
     p = tl.fma(p, t, 0.13320941294923666)
     p = tl.fma(p, t, -0.3333295746352775)
-    return tl.where(u < 0.55, x * tl.fma(p, t, 1.0), signed(large, x))
+    return tl.where(u < 0.55, x * tl.fma(p, t, one), signed(large, x))
 
 
 @jit
-def tanh(x):
-    """Hyperbolic tangent, at most 4 ULP of float32.
+def tanh(x, one):
+    """Hyperbolic tangent, at most 4 ULP of float32; `one` is 1.0, or as `tie_breaker` says.
 
-    That holds with the documented errors of ex2.approx (2^-22.5) and rsqrt.approx (2^-22.9). Away from zero it is `1 - 2 e / (1 + e)`, e = exp(-2 |x|), which is exactly 1 once e vanishes;
+    That holds with the documented errors of ex2.approx (2^-22.5) and rsqrt.approx (2^-22.9).
+    Away from zero it is `1 - 2 e / (1 + e)`, e = exp(-2 |x|), which is exactly 1 once e vanishes;
     `(1 - e) / (1 + e)` is no better near 0.55 and needs the division to be exact in saturation.
     """
     u = tl.abs(x)
-    return _tanh_pieces(x, u, tl.fma(reciprocal_tail(2.0 * u), -2.0, 1.0))
+    return _tanh_pieces(x, u, tl.fma(reciprocal_tail(2.0 * u), -2.0, 1.0), one)
 
 
 @jit
@@ -87,4 +88,4 @@ def tanh_and_density(x):
     d2 = d * d
     density = h * tl.rsqrt(d2 * d2) * h
     large = tl.fma(density * d, -2.0, 1.0)
-    return _tanh_pieces(x, u, large), density
+    return _tanh_pieces(x, u, large, 1.0), density

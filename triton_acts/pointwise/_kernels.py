@@ -107,12 +107,13 @@ def channel_forward(
     inner: tl.int64,
     rows: tl.int64,
     columns: tl.int64,
+    coefs,
     FN: tl.constexpr,
     OUTER: tl.constexpr,
     CHANNELS: tl.constexpr,
     INNER: tl.constexpr,
 ):
-    """Y = FN(x, w[channel]); a program owns some channels, `rows` of outer, `columns` of inner."""
+    """Y = FN(x, w[channel], *coefs); a program owns some channels, `rows` of outer, `columns` of inner."""
     c_first = _first_channel(CHANNELS, INNER)
     c = c_first + tl.arange(0, CHANNELS)
     w = tl.load(w_ptr + c, mask=c < channels, other=0.0)[None, :, None]
@@ -125,11 +126,11 @@ def channel_forward(
             start = (o * channels + c_first) * inner + i
             if (o_end - o >= OUTER) & (channels - c_first >= CHANNELS) & (i_end - i >= INNER):
                 x = tl.load(x_ptr + start + local).to(tl.float32)
-                tl.store(y_ptr + start + local, FN(x, w).to(y_ptr.dtype.element_ty))
+                tl.store(y_ptr + start + local, FN(x, w, *coefs).to(y_ptr.dtype.element_ty))
             else:
                 mask = _inside(o_end - o, channels - c_first, i_end - i, OUTER, CHANNELS, INNER)
                 x = tl.load(x_ptr + start + local, mask=mask, other=0.0).to(tl.float32)
-                y = FN(x, w).to(y_ptr.dtype.element_ty)
+                y = FN(x, w, *coefs).to(y_ptr.dtype.element_ty)
                 tl.store(y_ptr + start + local, y, mask=mask)
 
 
@@ -145,6 +146,7 @@ def channel_backward(
     inner: tl.int64,
     rows: tl.int64,
     columns: tl.int64,
+    coefs,
     FN: tl.constexpr,
     NEED_DX: tl.constexpr,
     NEED_DW: tl.constexpr,
@@ -152,7 +154,7 @@ def channel_backward(
     CHANNELS: tl.constexpr,
     INNER: tl.constexpr,
 ):
-    """Dx = g * dy/dx and partial sums of g * dy/dw, where FN(x, w[channel]) = (dy/dx, dy/dw).
+    """Dx = g * dy/dx and partial sums of g * dy/dw, where FN(x, w[channel], *coefs) = (dy/dx, dy/dw).
 
     A program adds up its rows and columns in registers and stores one partial sum a channel, at
     dw[split, channel]: no atomics, and an order that only the shape decides.
@@ -171,7 +173,7 @@ def channel_backward(
             if (o_end - o >= OUTER) & (channels - c_first >= CHANNELS) & (i_end - i >= INNER):
                 x = tl.load(x_ptr + start + local).to(tl.float32)
                 g = tl.load(g_ptr + start + local).to(tl.float32)
-                slope, weight_slope = FN(x, w)
+                slope, weight_slope = FN(x, w, *coefs)
                 if NEED_DX:
                     tl.store(dx_ptr + start + local, (g * slope).to(dx_ptr.dtype.element_ty))
                 if NEED_DW:
@@ -180,7 +182,7 @@ def channel_backward(
                 mask = _inside(o_end - o, channels - c_first, i_end - i, OUTER, CHANNELS, INNER)
                 x = tl.load(x_ptr + start + local, mask=mask, other=0.0).to(tl.float32)
                 g = tl.load(g_ptr + start + local, mask=mask, other=0.0).to(tl.float32)
-                slope, weight_slope = FN(x, w)
+                slope, weight_slope = FN(x, w, *coefs)
                 if NEED_DX:
                     dx = (g * slope).to(dx_ptr.dtype.element_ty)
                     tl.store(dx_ptr + start + local, dx, mask=mask)

@@ -12,31 +12,31 @@ from torch import Tensor
 from .. import _check
 from .. import math as _math
 from .._triton import jit, tl
-from ._define import Pointwise, apply
+from ._define import Pointwise, apply, tie_breaker
 from ._per_channel import PerChannel, apply_per_channel
 
 __all__ = ["PENALIZED_TANH", "PENALIZED_TANH_PER_CHANNEL", "PenalizedTanh", "penalized_tanh"]
 
 
 @jit
-def _penalized_tanh(x, a, inverse=1.0):
-    t = _math.tanh(x)
+def _penalized_tanh(x, a, inverse, one):
+    t = _math.tanh(x, one)
     return tl.where(x > 0, t, a * t)
 
 
 @jit
-def _penalized_tanh_slope(x, a, inverse):
+def _penalized_tanh_slope(x, a, inverse, one):
     return _math.logistic_density(x, tl.where(x > 0, 4.0, 4.0 * a), 2.0)
 
 
 @jit
-def _penalized_tanh_slope_from_output(y, a, inverse):
+def _penalized_tanh_slope_from_output(y, a, inverse, one):
     slope = tl.where(y > 0, 1.0 - y * y, a - y * y * inverse)
     return tl.where(slope < 0, 0.0, slope)  # y may be rounded beyond its bounds
 
 
-def _coefs(a: float) -> tuple[float, ...]:
-    return a, 1 / a if a else 0.0
+def _coefs(dtype: torch.dtype, a: float) -> tuple[float, ...]:
+    return a, 1 / a if a else 0.0, tie_breaker(dtype)
 
 
 def _composite(x: Tensor, a: float) -> Tensor:
@@ -67,7 +67,12 @@ PENALIZED_TANH = Pointwise(
 
 
 @jit
-def _penalized_tanh_slopes(x, a):
+def _penalized_tanh_per_channel(x, a, one):
+    return _penalized_tanh(x, a, 0.0, one)
+
+
+@jit
+def _penalized_tanh_slopes(x, a, one):
     t, density = _math.tanh_and_density(x)
     return tl.where(x > 0, 4.0, 4.0 * a) * density, tl.where(x > 0, 0.0, t)
 
@@ -85,7 +90,7 @@ def _weight_derivative(x: Tensor, a: Tensor) -> Tensor:
 PENALIZED_TANH_PER_CHANNEL = PerChannel(
     name="penalized_tanh",
     weight_name="a",
-    fn=_penalized_tanh,
+    fn=_penalized_tanh_per_channel,
     slopes=_penalized_tanh_slopes,
     composite=_composite_per_channel,
     derivative=_derivative,

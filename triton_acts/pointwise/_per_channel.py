@@ -18,6 +18,7 @@ from torch import Tensor
 from .. import _check, _dispatch, _triton
 from .._launch import Launcher, aligned
 from . import _kernels
+from ._define import tie_breaker
 
 __all__ = ["PerChannel", "Tiles", "apply_per_channel", "tiles"]
 
@@ -32,8 +33,8 @@ class PerChannel:
     Attributes:
         name: public name.
         weight_name: the weight's name in the public signature, for errors.
-        fn: device function, y from (x, w).
-        slopes: device function, (dy/dx, dy/dw) from (x, w).
+        fn: device function, y from (x, w, one); `one` is `tie_breaker` of x's dtype.
+        slopes: device function, (dy/dx, dy/dw) from (x, w, one).
         composite: plain definition of y from (x, w); w broadcasts against x.
         derivative: plain definition of dy/dx, with exact tails.
         weight_derivative: plain definition of dy/dw.
@@ -191,7 +192,8 @@ def _launch(
     x = tensors[0]
     integers = (channels, inner, t.rows, t.columns)
     key = (x.dtype, aligned(*tensors), *map(_divisor, integers), *constants, *t.tile)
-    launcher(x, t.grid, key, (*tensors, outer, *integers, *constants, *t.tile), NUM_WARPS)
+    args = (*tensors, outer, *integers, (tie_breaker(x.dtype),), *constants, *t.tile)
+    launcher(x, t.grid, key, args, NUM_WARPS)
 
 
 def _kernel_weight(w: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from ..tuning.config import Config
 from ..tuning.registry import OpSpec, Plan, Pointer, Variant
 from . import _kernels
-from ._define import Pointwise
+from ._define import Pointwise, tie_breaker
 from ._per_channel import NUM_WARPS, PerChannel, tiles
 
 __all__ = ["per_channel_spec", "pointwise_spec"]
@@ -33,7 +33,7 @@ def pointwise_spec(op: Pointwise) -> OpSpec:
             "x_ptr": Pointer(dtype),
             "y_ptr": Pointer(dtype),
             "numel": 2**24,
-            "coefs": op.coefs(*op.defaults),
+            "coefs": op.coefs(dtype, *op.defaults),
             "FN": op.fn,
             "BLOCK": config.block,
         }
@@ -45,7 +45,7 @@ def pointwise_spec(op: Pointwise) -> OpSpec:
             "g_ptr": Pointer(dtype),
             "dx_ptr": Pointer(dtype),
             "numel": 2**24,
-            "coefs": op.coefs(*op.defaults),
+            "coefs": op.coefs(dtype, *op.defaults),
             "FN": slope,
             "BLOCK": config.block,
         }

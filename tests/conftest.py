@@ -1,0 +1,56 @@
+"""What every test process shares."""
+
+import os
+
+import pytest
+import torch
+from support import accuracy
+
+torch.manual_seed(0)
+
+
+def pytest_report_header(config):
+    """Says which road the kernels take in this process."""
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        return "kernels: Triton's interpreter on the CPU"
+    if torch.cuda.is_available():
+        return f"kernels: compiled, on {torch.cuda.get_device_name()}"
+    return "kernels: compiled but not run (no GPU)"
+
+
+def pytest_collection_modifyitems(items):
+    """Tests marked `gpu` are skipped, with the reason printed, where there is no GPU."""
+    if torch.cuda.is_available():
+        return
+    skip = pytest.mark.skip(reason="no GPU")
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(skip)
+
+
+@pytest.fixture
+def accuracy_table(request):
+    """Collects (op, arithmetic, what, dtype, errors); `--accuracy-table FILE` writes them as Markdown."""
+
+    def add(op, arithmetic, what, dtype, errors, misrounded=None):
+        row = (op, what, str(dtype).removeprefix("torch."), arithmetic)
+        request.config.accuracy_rows[row] = (float(errors.max()), misrounded)
+
+    return add
+
+
+def pytest_addoption(parser):
+    """`--accuracy-table FILE`: where the measured accuracy is written."""
+    parser.addoption("--accuracy-table", metavar="FILE", help="write the measured accuracy to FILE")
+
+
+def pytest_configure(config):
+    """The rows that tests add."""
+    config.accuracy_rows = {}
+
+
+def pytest_sessionfinish(session):
+    """Writes the accuracy table."""
+    target = session.config.getoption("--accuracy-table")
+    if target and session.config.accuracy_rows:
+        accuracy.write(target, session.config.accuracy_rows)
