@@ -28,5 +28,5 @@ ALL_PER_CHANNEL: list[PerChannel] = [PENALIZED_TANH_PER_CHANNEL]
 
 for _op in ALL:
     register(pointwise_spec(_op))
-for _per_channel in ALL_PER_CHANNEL:
-    register(per_channel_spec(_per_channel))
+for _learned in ALL_PER_CHANNEL:
+    register(per_channel_spec(_learned))

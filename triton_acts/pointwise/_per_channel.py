@@ -165,7 +165,7 @@ def _check_weight(op: PerChannel, x: Tensor, w: Tensor, channel_dim: int) -> Non
 def _broadcast(w: Tensor, x: Tensor, channel_dim: int) -> Tensor:
     """W as a view that broadcasts along x's channel dimension."""
     if w.shape[0] == 1:
-        return w
+        return w if x.dim() else w.view(())
     return w.view([-1 if i == channel_dim % x.dim() else 1 for i in range(x.dim())])
 
 

@@ -19,36 +19,37 @@ __all__ = ["SCALED_SIGMOID", "ScaledSigmoid", "scaled_sigmoid"]
 
 
 @jit
-def _scaled_sigmoid(x, scale, middle, low, high, inverse, one):
+def _scaled_sigmoid(x, scale, shift, low, high, inverse, one):
     # low + scale s for x < 0 and high - scale s for x > 0, s = sigmoid(-|x|): neither cancels, so
     # the logistic (bias 0) keeps its relative accuracy and the centred form equals (scale/2)
     # tanh(x/2).
     s = _math.reciprocal_tail(tl.abs(x))
     large = tl.where(x > 0, tl.fma(s, -scale, high), tl.fma(s, scale, low))
-    # near 0: middle + (scale/4) x (1 + p(t) t), tanh's polynomial at x/2
+    # near 0: (scale/4) x (1 + p(t) t) - shift, tanh's polynomial at x/2; subtracting +0.0 from a
+    # centred curve keeps the sign of a zero
     t = x * x
     p = tl.fma(6.429181421670108e-05, t, -0.0008231892360448837)
     p = tl.fma(p, t, 0.008325588434338541)
     p = tl.fma(p, t, -0.08333239366382837)
-    return tl.where(tl.abs(x) < 1.1, tl.fma(x * (scale * 0.25), tl.fma(p, t, one), middle), large)
+    small = x * (scale * 0.25) * tl.fma(p, t, one) - shift
+    return tl.where(tl.abs(x) < 1.1, small, large)
 
 
 @jit
-def _scaled_sigmoid_slope(x, scale, middle, low, high, inverse, one):
+def _scaled_sigmoid_slope(x, scale, shift, low, high, inverse, one):
     return _math.logistic_density(x, scale, 1.0)
 
 
 @jit
-def _scaled_sigmoid_slope_from_output(y, scale, middle, low, high, inverse, one):
+def _scaled_sigmoid_slope_from_output(y, scale, shift, low, high, inverse, one):
     s = (y - low) * inverse
     slope = s * (1.0 - s)
     return scale * tl.where(slope < 0, 0.0, slope)  # y may be rounded beyond its bounds
 
 
 def _coefs(dtype: torch.dtype, scale: float, bias: float) -> tuple[float, ...]:
-    # a centred curve adds -0.0 and not +0.0 at its middle: it keeps the sign of a zero x
-    middle = -0.0 if bias == -scale / 2 else bias + scale / 2
-    return scale, middle, bias, scale + bias, 1 / scale if scale else 0.0, tie_breaker(dtype)
+    shift = 0.0 if bias == -scale / 2 else -(bias + scale / 2)
+    return scale, shift, bias, scale + bias, 1 / scale if scale else 0.0, tie_breaker(dtype)
 
 
 def _composite(x: Tensor, scale: float, bias: float) -> Tensor:

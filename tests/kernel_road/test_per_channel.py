@@ -1,0 +1,167 @@
+"""Penalized tanh with a tensor a: every layout, the gradient of a, and how work is cut."""
+
+import itertools
+
+import pytest
+import torch
+
+from triton_acts import PenalizedTanh, penalized_tanh
+from triton_acts.pointwise import _per_channel
+from triton_acts.pointwise._per_channel import tiles
+
+SHAPES = {
+    "2d": ((40, 24), 1),
+    "2d odd": ((33, 10), 1),
+    "first": ((7, 50), 0),
+    "negative": ((3, 5, 6), -1),
+    "3d": ((4, 9, 11), 1),
+    "nchw": ((3, 5, 12, 20), 1),
+    "7x7": ((4, 20, 7, 7), 1),
+    "one channel": ((4, 1, 9), 1),
+    "batch 1": ((1, 3, 40, 40), 1),
+    "wide": ((2, 1030), 1),
+    "5d": ((2, 3, 2, 3, 4), 2),
+}
+
+
+def reference(x, a, dim, g):
+    """y, dx, da in float64 from the formula."""
+    x64, a64 = x.detach().double().requires_grad_(), a.detach().double().requires_grad_()
+    wide = a64 if x.dim() else a64.view(())
+    if a.numel() > 1:
+        wide = a64.view([-1 if i == dim % x.dim() else 1 for i in range(x.dim())])
+    t = torch.tanh(x64)
+    y = torch.where(x64 > 0, t, wide * t)
+    return (y, *torch.autograd.grad(y, (x64, a64), g.double()))
+
+
+def check(x, a, dim, g=None):
+    """Forward, dx and da against the reference; strides kept."""
+    x, a = x.detach().requires_grad_(), a.detach().requires_grad_()
+    y = penalized_tanh(x, a, dim)
+    g = torch.randn_like(y) if g is None else g
+    dx, da = torch.autograd.grad(y, (x, a), g)
+    y64, dx64, da64 = reference(x, a, dim, g)
+    eps = torch.finfo(x.dtype).eps
+    torch.testing.assert_close(y.double(), y64, rtol=8 * eps, atol=1e-7)
+    torch.testing.assert_close(dx.double(), dx64, rtol=64 * eps, atol=1e-6)
+    scale = g.double().abs().sum() / a.numel()
+    bound = 1e-6 * scale + 2 * torch.finfo(a.dtype).eps * da64.abs().max()
+    assert (da.double() - da64).abs().max() <= bound
+    assert da.dtype == a.dtype
+    assert y.stride() == dx.stride() == torch.empty_like(x).stride()
+
+
+@pytest.mark.parametrize("learn", ["per channel", "shared"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_values(shape, dtype, learn, device):
+    size, dim = SHAPES[shape]
+    x = torch.randn(size, device=device).mul(2).to(dtype)
+    a = torch.rand(size[dim] if learn == "per channel" else 1, device=device)
+    check(x, a, dim)
+    if x.dim() == 4:
+        check(x.to(memory_format=torch.channels_last), a, dim)
+        check(x.transpose(2, 3), a, dim)
+        check(x[:, :, 1:], a, dim)
+        check(x, a, dim, torch.ones((), dtype=dtype, device=device).expand(size))
+
+
+def test_scalar_and_tensor_agree_bit_for_bit(device):
+    x = torch.randn(3, 4, 50, device=device)
+    for a in (0.25, 0.01, -0.5):
+        expected = penalized_tanh(x, a)
+        for n in (1, 4):
+            assert torch.equal(penalized_tanh(x, torch.full((n,), a, device=device)), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_dtype_of_a(dtype, device):
+    """a is used in float32; its gradient comes in its own dtype."""
+    check(torch.randn(6, 8, device=device), torch.rand(8, device=device).to(dtype), 1)
+
+
+def test_vectors_and_scalars_take_one_a(device):
+    check(torch.randn(50, device=device), torch.tensor([0.3], device=device), 1)
+    check(torch.randn((), device=device), torch.tensor([0.3], device=device), 1)
+
+
+def test_only_what_is_needed(device, launches):
+    """Gradients that nobody asks for are not computed."""
+    x, a = torch.randn(6, 8, device=device), torch.rand(8, device=device)
+    y = penalized_tanh(x, a.requires_grad_())
+    (da,) = torch.autograd.grad(y.sum(), a)
+    assert da is not None
+    y = penalized_tanh(x.requires_grad_(), a.detach())
+    (dx,) = torch.autograd.grad(y.sum(), x)
+    assert dx is not None
+    assert len(launches) == 4
+
+
+def test_second_order(device):
+    """d2y/dx da through the composite backward."""
+    x, a = (
+        torch.randn(5, 4, device=device).requires_grad_(),
+        torch.rand(4, device=device).requires_grad_(),
+    )
+    dx, da = torch.autograd.grad(penalized_tanh(x, a).sum(), (x, a), create_graph=True)
+    mixed, second = torch.autograd.grad(dx.sum() + da.sum(), (a, x))
+    slope = 1 - torch.tanh(x.detach().double()) ** 2
+    left = (x.detach() <= 0).double()
+    torch.testing.assert_close(mixed.double(), (slope * left).sum(0), rtol=1e-5, atol=1e-6)
+    t = torch.tanh(x.detach().double())
+    curve = -2 * t * slope * torch.where(left > 0, a.detach().double(), 1.0) + slope * left
+    torch.testing.assert_close(second.double(), curve, rtol=1e-4, atol=1e-5)
+
+
+def test_gradient_is_the_same_bits_every_time(device):
+    x, a = torch.randn(64, 6, 30, device=device), torch.rand(6, device=device).requires_grad_()
+
+    def gradient():
+        return torch.autograd.grad(penalized_tanh(x, a).square().sum(), a)[0]
+
+    first = gradient()
+    assert all(torch.equal(first, gradient()) for _ in range(9))
+
+
+def test_empty(device):
+    x, a = (
+        torch.empty(0, 3, device=device).requires_grad_(),
+        torch.rand(3, device=device).requires_grad_(),
+    )
+    penalized_tanh(x, a).sum().backward()
+    assert (a.grad == 0).all()
+    penalized_tanh(
+        torch.ones(1, 3, device=device), a
+    )  # a launch, which every test here has to make
+
+
+def test_module_learns(device):
+    module = PenalizedTanh(num_parameters=3, device=device)
+    module(torch.randn(8, 3, 4, device=device)).sum().backward()
+    assert module.a.grad.shape == (3,)
+
+
+@pytest.mark.composite  # pure arithmetic
+@pytest.mark.parametrize("programs", [4, 2048])
+def test_tiles_cover_everything_once(programs, monkeypatch):
+    """Rows, columns and channels of all programs cover the shape, with whole tiles a program."""
+    monkeypatch.setattr(_per_channel, "_PROGRAMS", programs)
+    monkeypatch.setattr(_per_channel, "_ACCESSES", 1)
+    sizes = (1, 2, 3, 7, 16, 49, 100, 512, 3136, 100_003)
+    for outer, channels, inner in itertools.product(sizes, sizes, sizes):
+        for itemsize in (2, 4):
+            t = tiles.__wrapped__(outer, channels, inner, itemsize)
+            o, c, i = t.tile
+            assert all(n & (n - 1) == 0 for n in t.tile)
+            assert 1 <= o * c * i <= 16 // itemsize * 128
+            assert t.rows % o == 0
+            assert t.columns % i == 0
+            assert (t.grid[1] - 1) * t.rows < outer <= t.grid[1] * t.rows
+            assert (t.grid[2] - 1) * t.columns < inner <= t.grid[2] * t.columns
+            assert (t.grid[0] - 1) * c < channels <= t.grid[0] * c
+            assert t.grid[1] <= 65535
+            assert t.grid[2] <= 65535
+            assert t.columns == 1 or inner > 1
+            assert (i == 1) == (inner == 1)
+            assert c > 1 or i > 1 or channels == 1 or inner > 1
