@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NoReturn
 
 import torch
@@ -42,7 +41,7 @@ def real(op: str, name: str, value: object) -> float:
             value = float(value)  # type: ignore[arg-type]
         except (TypeError, ValueError):
             raise TypeError(f"{op}: {name} must be a real number, got {value!r}") from None
-    if not math.isfinite(value):
+    if value - value != 0:  # inf and NaN; math.isfinite is a graph break for torch.compile
         raise ValueError(f"{op}: {name} must be finite, got {value}")
     return value
 

@@ -26,6 +26,8 @@ _STRIDED = torch.strided
 _functorch_level = _functorch.peek_interpreter_stack
 _batched = _functorch.is_batchedtensor
 _legacy_batched = _functorch.is_legacy_batchedtensor
+_grad_enabled = torch.is_grad_enabled
+_Parameter = torch.nn.Parameter
 _is_compiling = torch.compiler.is_compiling
 _CPU_KERNELS = _triton.INTERPRETED  # CPU tensors take the kernel road, through Triton's interpreter
 
@@ -66,7 +68,7 @@ def plain(*tensors: Tensor) -> bool:
     for x in tensors:
         kind = type(x)
         if (
-            (kind is not Tensor and kind is not torch.nn.Parameter)
+            (kind is not Tensor and kind is not _Parameter)
             or not (x.is_cuda or (_CPU_KERNELS and x.is_cpu))
             or x.is_neg()
             or x._is_zerotensor()
@@ -80,4 +82,8 @@ def plain(*tensors: Tensor) -> bool:
 
 def differentiable(*tensors: Tensor) -> bool:
     """True if autograd has to hear of a call with these inputs."""
-    return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+    if _grad_enabled():
+        for x in tensors:
+            if x.requires_grad:
+                return True
+    return False

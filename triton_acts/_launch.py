@@ -30,7 +30,7 @@ class Launcher:
 
     `key` has to determine, together with the device, everything that Triton specialises on: the
     dtypes and alignment of pointers, integers that are 1 or multiples of 16, and all `tl.constexpr`
-    values.
+    values. Functions enter it as their `id`: a jitted function hashes its whole source.
     """
 
     def __init__(self, kernel: Any) -> None:
@@ -44,10 +44,8 @@ class Launcher:
         if _triton.INTERPRETED:
             self.kernel[grid](*args)
             return
-        active = _triton.triton.runtime.driver.active
         device = x.get_device()
-        current = active.get_current_device()
-        if device != current:
+        if device != _triton.driver.active.get_current_device():
             with torch.cuda.device(device):
                 self._run(device, grid, key, args, num_warps)
         else:
@@ -66,7 +64,6 @@ class Launcher:
             compiled[grid](*args)
             return
         compiled = self.kernel[grid](*args, num_warps=num_warps)
-        # AMD's compiler also specialises on the size of the storage behind each pointer: always ask
-        # it.
+        # AMD's compiler also specialises on the size of each pointer's storage: always ask it
         if compiled is not None and compiled.metadata.target.backend == "cuda":
             self._variants[device, key] = compiled

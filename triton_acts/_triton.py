@@ -1,6 +1,6 @@
 """Triton, or stand-ins that let the package import and run its composites where Triton is absent.
 
-Exports `triton`, `tl`, `jit` and two facts: `INSTALLED`, and `INTERPRETED` (the kernels below run
+Exports `triton`, `tl`, `jit`, `driver` and two facts: `INSTALLED`, and `INTERPRETED` (the kernels below run
 in Triton's interpreter on the CPU, which `TRITON_INTERPRET=1` selects when this module is
 imported).
 """
@@ -11,10 +11,11 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["INSTALLED", "INTERPRETED", "jit", "tl", "triton"]
+__all__ = ["INSTALLED", "INTERPRETED", "driver", "jit", "tl", "triton"]
 
 triton: Any
 tl: Any
+driver: Any
 jit: Callable[..., Any]
 
 try:
@@ -32,11 +33,12 @@ except ImportError:
         """Stand-in for `triton.jit`, bare or with options: the function itself."""
         return fn if fn is not None else lambda function: function
 
-    triton = tl = _Absent()
+    triton = tl = driver = _Absent()
     jit = _identity
 else:
     INSTALLED = True
     tl = importlib.import_module("triton.language")
     jit = triton.jit
+    driver = importlib.import_module("triton.runtime").driver
 
 INTERPRETED = INSTALLED and bool(triton.knobs.runtime.interpret)

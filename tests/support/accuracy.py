@@ -18,7 +18,9 @@ def table(rows):
         ]
         errors = " / ".join(f"{error:.2f}" for error, _ in cells)
         wrong = " / ".join("-" if count is None else str(count) for _, count in cells)
-        lines.append(f"| {op} | {what.replace(chr(124), chr(92) + chr(124))} | {dtype} | {errors} | {wrong} |")
+        lines.append(
+            f"| {op} | {what.replace(chr(124), chr(92) + chr(124))} | {dtype} | {errors} | {wrong} |"
+        )
     return "\n".join(lines) + "\n"
 
 

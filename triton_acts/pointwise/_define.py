@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import _dispatch
+from .. import _check, _dispatch
 from .._launch import Launcher, aligned
 from ..tuning.config import default_config
 from . import _kernels
@@ -38,8 +38,9 @@ class Pointwise:
         composite: plain definition of y from x.
         derivative: plain definition of dy/dx from x, with exact tails.
         derivative_from_output: plain definition of dy/dx from y.
-        defaults: the default parameters.
+        parameters: the parameters' names and defaults.
         examples: further parameter sets, for tests and tables.
+        output_needs: what `save="output"` needs of the parameters, as text and as a test of them.
     """
 
     name: str
@@ -50,8 +51,14 @@ class Pointwise:
     composite: Callable[..., Tensor]
     derivative: Callable[..., Tensor]
     derivative_from_output: Callable[..., Tensor]
-    defaults: tuple[float, ...]
+    parameters: dict[str, float]
     examples: tuple[tuple[float, ...], ...] = ()
+    output_needs: tuple[str, Callable[..., bool]] = ("", lambda *params: True)
+
+    @property
+    def defaults(self) -> tuple[float, ...]:
+        """The default parameters."""
+        return tuple(self.parameters.values())
 
 
 def tie_breaker(dtype: torch.dtype) -> float:
@@ -65,8 +72,25 @@ def tie_breaker(dtype: torch.dtype) -> float:
     return 1.0 if dtype is torch.float32 else 1.0 - 2.0**-24
 
 
-def apply(op: Pointwise, x: Tensor, params: tuple[float, ...], save: str = "input") -> Tensor:
-    """Applies op to x by the road that `_dispatch` names; kernels keep `save` for backward."""
+def apply(op: Pointwise, x: Tensor, params: tuple[Any, ...], save: str = "input") -> Tensor:
+    """Applies op to x by the road that `_dispatch` names; kernels keep `save` for backward.
+
+    Raises:
+        TypeError: x is no strided tensor of a real floating dtype, or a parameter no real number.
+        ValueError: a parameter is not finite, or `save` is unknown or impossible with them.
+    """
+    for value in params:
+        if type(value) is not float or value - value != 0:  # neither inf nor NaN
+            params = tuple(_check.real(op.name, *pair) for pair in zip(op.parameters, params))
+            break
+    if save != "input":
+        _check.choice(op.name, "save", save, ("input", "output"))
+        needs, met = op.output_needs
+        if not met(*params):
+            given = dict(zip(op.parameters, params, strict=True))
+            raise ValueError(
+                f"{op.name}: save='output' needs {needs}, got {given}; use save='input'"
+            )
     if not _dispatch.kernel_road(op.name, x):
         return op.composite(x, *params)
     if _dispatch.differentiable(x):
@@ -103,14 +127,10 @@ def _run_flat(
     if numel == 0:
         return
     config = default_config(x)
-    block = config.block
-    launcher(
-        x,
-        (-(-numel // block), 1, 1),
-        (fn, x.dtype, config, aligned(*tensors)),
-        (*tensors, numel, coefs, fn, block),
-        config.num_warps,
-    )
+    block, num_warps = config.block, config.num_warps
+    key = (id(fn), x.dtype, block, num_warps, aligned(*tensors))
+    grid = (-(-numel // block), 1, 1)
+    launcher(x, grid, key, (*tensors, numel, coefs, fn, block), num_warps)
 
 
 class _Function(torch.autograd.Function):

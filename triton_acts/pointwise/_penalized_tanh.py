@@ -17,6 +17,8 @@ from ._per_channel import PerChannel, apply_per_channel
 
 __all__ = ["PENALIZED_TANH", "PENALIZED_TANH_PER_CHANNEL", "PenalizedTanh", "penalized_tanh"]
 
+_leaky_relu = torch._C._nn.leaky_relu  # what nn.functional.leaky_relu calls
+
 
 @jit
 def _penalized_tanh(x, a, inverse, one):
@@ -40,7 +42,7 @@ def _coefs(dtype: torch.dtype, a: float) -> tuple[float, ...]:
 
 
 def _composite(x: Tensor, a: float) -> Tensor:
-    return torch._C._nn.leaky_relu(torch.tanh(x), a)
+    return _leaky_relu(torch.tanh(x), a)
 
 
 def _derivative(x: Tensor, a: float | Tensor) -> Tensor:
@@ -61,8 +63,9 @@ PENALIZED_TANH = Pointwise(
     composite=_composite,
     derivative=_derivative,
     derivative_from_output=_derivative_from_output,
-    defaults=(0.25,),
+    parameters={"a": 0.25},
     examples=((0.25,), (0.0,), (-0.5,), (0.01,), (1.0,), (2.0,)),
+    output_needs=("a real number a > 0", lambda a: a > 0),
 )
 
 
@@ -123,17 +126,9 @@ def penalized_tanh(
 
     Source: Xu et al., arXiv 1602.05980.
     """
-    if save != "input":
-        _check.choice("penalized_tanh", "save", save, ("input", "output"))
-        if isinstance(a, Tensor) or _check.real("penalized_tanh", "a", a) <= 0:
-            given = f"a Tensor of shape {tuple(a.shape)}" if isinstance(a, Tensor) else a
-            raise ValueError(
-                f"penalized_tanh: save='output' needs a real number a > 0, got {given}; "
-                f"use save='input'"
-            )
-    if isinstance(a, Tensor):
-        return apply_per_channel(PENALIZED_TANH_PER_CHANNEL, x, a, channel_dim)
-    return apply(PENALIZED_TANH, x, (_check.real("penalized_tanh", "a", a),), save)
+    if not isinstance(a, Tensor):
+        return apply(PENALIZED_TANH, x, (a,), save)
+    return apply_per_channel(PENALIZED_TANH_PER_CHANNEL, x, a, channel_dim, save)
 
 
 class PenalizedTanh(torch.nn.Module):
@@ -176,7 +171,8 @@ class PenalizedTanh(torch.nn.Module):
             del self.a
             self.a = torch.nn.Parameter(torch.empty(num_parameters, device=device, dtype=dtype))
             self.reset_parameters()
-        penalized_tanh(torch.zeros(0), self.initial_a, save=save)
+        slope = self.initial_a if num_parameters is None else torch.zeros(1)
+        penalized_tanh(torch.zeros(0), slope, save=save)  # raises here and not at the first batch
 
     def reset_parameters(self) -> None:
         """Sets learned slopes back to the initial value."""

@@ -116,13 +116,22 @@ def _share(extent: int, tile: int, parts: int) -> int:
     return -(-pieces // min(pieces, parts)) * tile
 
 
-def apply_per_channel(op: PerChannel, x: Tensor, w: Tensor, channel_dim: int) -> Tensor:
+def apply_per_channel(
+    op: PerChannel, x: Tensor, w: Tensor, channel_dim: int, save: str = "input"
+) -> Tensor:
     """Y = op(x, w), w of shape (1,) for all channels or (C,) along `channel_dim`.
 
     Raises:
         TypeError: x or w has a dtype or layout that no road takes.
-        ValueError: w's size does not fit x, `channel_dim` is out of range, or the devices differ.
+        ValueError: w's size does not fit x, `channel_dim` is out of range, the devices differ, or
+            save is not "input" (the weight's gradient needs x).
     """
+    if save != "input":
+        _check.choice(op.name, "save", save, ("input", "output"))
+        raise ValueError(
+            f"{op.name}: save='output' needs a real number {op.weight_name} > 0, got a Tensor of "
+            f"shape {tuple(w.shape)}; use save='input'"
+        )
     road = _dispatch.kernel_road(op.name, x)
     _check_weight(op, x, w, channel_dim)
     if not road or not _dispatch.plain(x, w):
@@ -191,7 +200,8 @@ def _launch(
     outer, channels, inner, t = cut
     x = tensors[0]
     integers = (channels, inner, t.rows, t.columns)
-    key = (x.dtype, aligned(*tensors), *map(_divisor, integers), *constants, *t.tile)
+    fn, *flags = constants
+    key = (id(fn), x.dtype, aligned(*tensors), *map(_divisor, integers), *flags, *t.tile)
     args = (*tensors, outer, *integers, (tie_breaker(x.dtype),), *constants, *t.tile)
     launcher(x, t.grid, key, args, NUM_WARPS)
 

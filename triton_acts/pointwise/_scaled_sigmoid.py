@@ -54,8 +54,8 @@ def _coefs(dtype: torch.dtype, scale: float, bias: float) -> tuple[float, ...]:
 
 def _composite(x: Tensor, scale: float, bias: float) -> Tensor:
     if bias == -scale / 2:
-        return torch.tanh(x * 0.5) * (scale / 2)
-    return torch.sigmoid(x) * scale + bias
+        return torch.tanh_(x * 0.5) * (scale / 2)  # in place where autograd keeps no result
+    return torch.sigmoid(x).mul(scale).add_(bias)
 
 
 def _derivative(x: Tensor, scale: float, bias: float) -> Tensor:
@@ -76,8 +76,9 @@ SCALED_SIGMOID = Pointwise(
     composite=_composite,
     derivative=_derivative,
     derivative_from_output=_derivative_from_output,
-    defaults=(4.0, -2.0),
+    parameters={"scale": 4.0, "bias": -2.0},
     examples=tuple((s, b) for s in (0.5, 1.0, 4.0, 10.0) for b in (-s / 2, 0.0, 1.0)),
+    output_needs=("scale != 0", lambda scale, bias: scale != 0),
 )
 
 
@@ -104,14 +105,8 @@ def scaled_sigmoid(
 
     Source: Xu et al., arXiv 1602.05980.
     """
-    scale = _check.real("scaled_sigmoid", "scale", scale)
-    bias = -scale / 2 if bias is None else _check.real("scaled_sigmoid", "bias", bias)
-    if save != "input":
-        _check.choice("scaled_sigmoid", "save", save, ("input", "output"))
-        if scale == 0:
-            raise ValueError(
-                "scaled_sigmoid: save='output' needs scale != 0, got 0; use save='input'"
-            )
+    if bias is None:
+        bias = -_check.real("scaled_sigmoid", "scale", scale) / 2
     return apply(SCALED_SIGMOID, x, (scale, bias), save)
 
 

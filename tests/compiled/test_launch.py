@@ -1,0 +1,190 @@
+"""Launches through Triton's real JIT binder and compiler, with only the driver faked."""
+
+import itertools
+import time
+
+import pytest
+import torch
+from support import activations
+
+from triton_acts import _launch, penalized_tanh, scaled_sigmoid
+from triton_acts.pointwise import ALL, _kernels
+from triton_acts.pointwise._define import apply
+
+DTYPES = [torch.float16, torch.bfloat16, torch.float32]
+OPS = pytest.mark.parametrize("op", ALL, ids=lambda op: op.name)
+
+
+@pytest.fixture(autouse=True)
+def binder_agrees(monkeypatch):
+    """At every launch asks Triton's own binder too: the same compiled kernel, the same arguments."""
+    real = _launch.Launcher._run
+
+    def run(self, device, grid, key, args, num_warps):
+        known = self._variants.get((device, key))
+        real(self, device, grid, key, args, num_warps)
+        bound = self.kernel.warmup(*args, grid=grid, num_warps=num_warps)
+        assert known is None or known is bound, f"{key} launched a variant compiled for others"
+        assert self._variants[device, key] is bound
+
+    monkeypatch.setattr(_launch.Launcher, "_run", run)
+
+
+@OPS
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_forward_and_backward(op, dtype, gpu):
+    """Both directions, both ways to save, reach the GPU by their names, with right sizes."""
+    x = torch.randn(3000, dtype=dtype)
+    apply(op, x, op.defaults)
+    activations.gradient(op, op.defaults, x)
+    activations.gradient(op, op.defaults, x, save="output")
+    block = 1024 if dtype.itemsize == 2 else 512
+    assert [launch.grid for launch in gpu.launches] == [(-(-3000 // block), 1, 1)] * 5
+    names = {launch.name for launch in gpu.launches}
+    assert names == {
+        f"pointwise_{op.name}",
+        f"pointwise_{op.name}_slope_backward",
+        f"pointwise_{op.name}_slope_from_output_backward",
+    }
+
+
+@OPS
+def test_one_variant_for_every_size_and_parameter(op, gpu):
+    """From 1 element to beyond 2^31, aligned; no parameter value compiles a kernel of its own."""
+    compiled = set()
+    for numel in (1, 15, 16, 17, 1024, 1025, 2**31 - 1, 2**31 + 17):
+        x = torch.empty(numel, dtype=torch.float16)  # never touched, so no memory is spent
+        apply(op, x, op.defaults)
+        assert gpu.launches[-1].grid == (-(-numel // 1024), 1, 1)
+        compiled.add(gpu.launches[-1].compiled)
+    x = torch.randn(64, dtype=torch.float16)
+    for params in (
+        *op.examples,
+        *itertools.product((0.0, 1.0, 2.0, -1.0), repeat=len(op.defaults)),
+    ):
+        apply(op, x, params)
+        compiled.add(gpu.launches[-1].compiled)
+    assert len(compiled) == 1
+
+
+def test_integers_are_floats(gpu):
+    """A Python int 1 would become a constant of the kernel."""
+    x = torch.randn(64)
+    for value in (1, 1.0, True + 0.5, 0, 0.0, 3):
+        scaled_sigmoid(x, value, value)
+        penalized_tanh(x, value)
+    forward = {launch.compiled for launch in gpu.launches}
+    assert len(forward) == 2
+
+
+def test_misaligned_views_are_another_variant(gpu):
+    """A pointer off by one element must not reach the kernel compiled for 16-byte accesses."""
+    x = torch.randn(65)
+    scaled_sigmoid(x[:64])
+    scaled_sigmoid(x[1:])  # the output is aligned, the input is not
+    aligned, misaligned = (launch.compiled for launch in gpu.launches)
+    assert aligned is not misaligned
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
+def test_per_channel(dtype, gpu):
+    """Every way to see a tensor, with all combinations of gradients, agrees with the binder."""
+    shapes = [
+        (64, 48),
+        (64, 512),
+        (7, 3),
+        (5, 1),
+        (4, 6, 49),
+        (4, 16, 64),
+        (2, 3, 5, 7),
+        (1, 2048),
+        (16,),
+    ]
+    for shape, shared, misaligned in itertools.product(shapes, (False, True), (False, True)):
+        numel = torch.Size(shape).numel()
+        x = torch.randn(numel + 1, dtype=dtype)[int(misaligned) :][:numel].view(shape)
+        channels = 1 if shared or len(shape) < 2 else shape[1]
+        for need_dx, need_da in ((True, True), (True, False), (False, True)):
+            a = torch.rand(channels).requires_grad_(need_da)
+            y = penalized_tanh(x.detach().requires_grad_(need_dx), a)
+            y.backward(torch.ones_like(y))
+    names = {launch.name for launch in gpu.launches}
+    assert names == {
+        "pointwise_penalized_tanh_per_channel_channel",
+        "pointwise_penalized_tanh_slopes_channel_backward",
+    }
+
+
+def test_current_device(gpu, monkeypatch):
+    """With another device current, the launch happens under the tensor's own."""
+    entered = []
+
+    class Guard:
+        def __init__(self, device):
+            self.device = device
+
+        def __enter__(self):
+            entered.append(self.device)
+            gpu.device = self.device
+
+        def __exit__(self, *_):
+            gpu.device = 0
+
+    monkeypatch.setattr(torch.cuda, "device", Guard)
+    monkeypatch.setattr(gpu, "device", 0)
+    scaled_sigmoid(torch.randn(8))
+    assert entered == [-1]
+    assert len(gpu.launches) == 1
+
+
+def test_amd_goes_through_the_binder(gpu, monkeypatch):
+    """AMD's compiler specialises on storage sizes that our key does not hold: nothing is kept."""
+
+    class Compiled:
+        class metadata:  # noqa: N801
+            class target:  # noqa: N801
+                backend = "hip"
+
+    class Kernel:
+        def __getitem__(self, grid):
+            return lambda *args, **options: Compiled
+
+        def warmup(self, *args, **options):
+            return Compiled
+
+    monkeypatch.undo()
+    launcher = _launch.Launcher(Kernel())
+    launcher._run(0, (1, 1, 1), "key", (), 4)
+    assert not launcher._variants
+
+
+def test_kernel_arguments_have_safe_names():
+    """`params`, `specialization` and `options` are names of the generated binder's own."""
+    for name in _kernels.__all__:
+        assert not {"params", "specialization", "options"} & set(getattr(_kernels, name).arg_names)
+
+
+def test_host_cost(gpu, monkeypatch):
+    """Guards, look-up, allocation and launch take at most 5 times torch.sigmoid on a CPU tensor."""
+    monkeypatch.undo()  # without the fixture that asks the binder at every launch
+    from support import fake_gpu
+
+    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
+        fake = fake_gpu.install(patch)
+        fake.launches = type("Discard", (list,), {"append": lambda self, item: None})()
+        x = torch.randn(8)
+
+        def seconds(f, n=2000):
+            start = time.perf_counter()
+            for _ in range(n):
+                f(x)
+            return (time.perf_counter() - start) / n
+
+        for f in (scaled_sigmoid, penalized_tanh):
+            f(x)
+            pairs = [(seconds(f), seconds(torch.sigmoid)) for _ in range(15)]
+            ours, theirs = (min(column) for column in zip(*pairs, strict=True))
+            assert ours <= 5 * theirs, (
+                f"{f.__name__}: {ours * 1e6:.2f} us, sigmoid {theirs * 1e6:.2f} us"
+            )
+            print(f"{f.__name__}: {ours * 1e6:.2f} us, {ours / theirs:.2f} x torch.sigmoid")  # noqa: T201

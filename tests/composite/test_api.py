@@ -1,0 +1,258 @@
+"""What users meet: arguments, errors, modules, torch.compile, export."""
+
+import copy
+import io
+import itertools
+import pickle
+import warnings
+
+import pytest
+import torch
+
+import triton_acts as ta
+
+FUNCTIONS = pytest.mark.parametrize(
+    "f", [ta.scaled_sigmoid, ta.penalized_tanh], ids=lambda f: f.__name__
+)
+
+
+@FUNCTIONS
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.int64, torch.uint8, torch.bool, torch.complex64, torch.float8_e4m3fn],
+    ids=str,
+)
+def test_dtypes_that_no_road_takes(f, dtype):
+    with pytest.raises(TypeError, match=f"{f.__name__}.*{str(dtype).replace('.', '[.]')}"):
+        f(torch.ones(3).to(dtype))
+
+
+@FUNCTIONS
+def test_layouts_that_no_road_takes(f):
+    with pytest.raises(TypeError, match=r"torch\.sparse_coo.*to_dense"):
+        f(torch.eye(3).to_sparse())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # quantised tensors are deprecated
+        quantised = torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)
+    with pytest.raises(TypeError, match="qint8"):
+        f(quantised)
+    for other in ([1.0], 1.0, None, "x"):
+        with pytest.raises(TypeError, match=type(other).__name__):
+            f(other)
+
+
+@pytest.mark.parametrize("value", [torch.tensor(4.0), "4", None, 1j, [4.0], True], ids=repr)
+def test_scalars_are_real_numbers(value):
+    with pytest.raises(TypeError, match=r"scaled_sigmoid: scale must be a real number, got"):
+        ta.scaled_sigmoid(torch.ones(3), value)
+    if value is not None:
+        with pytest.raises(TypeError, match=r"scaled_sigmoid: bias must be a real number, got"):
+            ta.scaled_sigmoid(torch.ones(3), 4.0, value)
+    if not isinstance(value, torch.Tensor):
+        with pytest.raises(TypeError, match=r"penalized_tanh: a must be a real number, got"):
+            ta.penalized_tanh(torch.ones(3), value)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_scalars_are_finite(value):
+    with pytest.raises(ValueError, match="scale must be finite"):
+        ta.scaled_sigmoid(torch.ones(3), value)
+    with pytest.raises(ValueError, match="bias must be finite"):
+        ta.scaled_sigmoid(torch.ones(3), 4.0, value)
+    with pytest.raises(ValueError, match="a must be finite"):
+        ta.penalized_tanh(torch.ones(3), value)
+
+
+def test_numbers_of_any_kind():
+    """Integers, fractions and NumPy scalars are real numbers."""
+    import fractions
+
+    import numpy as np
+
+    x = torch.randn(5)
+    for four in (4, np.float32(4), np.int64(4), fractions.Fraction(4)):
+        torch.testing.assert_close(ta.scaled_sigmoid(x, four), ta.scaled_sigmoid(x))
+
+
+@pytest.mark.parametrize("shape", [(2,), (4,), (1, 3), ()], ids=str)
+def test_wrong_sizes_of_a(shape):
+    x = torch.randn(2, 3, 4)
+    with pytest.raises(
+        ValueError, match=r"penalized_tanh: a .*" + (str(shape[0]) if shape else r"\(\)")
+    ):
+        ta.penalized_tanh(x, torch.rand(shape))
+
+
+def test_errors_of_a():
+    x = torch.randn(2, 3)
+    with pytest.raises(ValueError, match="channel_dim is 2, allowed are -2 to 1"):
+        ta.penalized_tanh(x, torch.rand(3), 2)
+    with pytest.raises(ValueError, match="no channel dimension"):
+        ta.penalized_tanh(x[0], torch.rand(3))
+    with pytest.raises(ValueError, match="x is on cpu but a is on meta"):
+        ta.penalized_tanh(x, torch.rand(3, device="meta"))
+    with pytest.raises(TypeError, match=r"a has dtype torch\.int64"):
+        ta.penalized_tanh(x, torch.ones(3, dtype=torch.int64))
+    with pytest.raises(TypeError, match=r"torch\.bool"):
+        ta.penalized_tanh(x > 0, torch.rand(3))
+
+
+def test_save():
+    x = torch.randn(3)
+    with pytest.raises(ValueError, match=r"save must be one of .*got 'both'"):
+        ta.scaled_sigmoid(x, save="both")
+    with pytest.raises(ValueError, match="save='output' needs scale != 0"):
+        ta.scaled_sigmoid(x, 0, save="output")
+    for a in (0.0, -0.5, torch.rand(1)):
+        with pytest.raises(ValueError, match="save='output' needs a real number a > 0"):
+            ta.penalized_tanh(x, a, save="output")
+    torch.testing.assert_close(ta.penalized_tanh(x, save="output"), ta.penalized_tanh(x))
+
+
+def test_nothing_is_changed_when_an_error_is_raised():
+    x = torch.randn(2, 3, requires_grad=True)
+    before = x.detach().clone()
+    for bad in (lambda: ta.penalized_tanh(x, torch.rand(4)), lambda: ta.scaled_sigmoid(x, "no")):
+        with pytest.raises((TypeError, ValueError)):
+            bad()
+    assert torch.equal(x, before)
+    assert x.grad is None
+
+
+MODULES = [
+    ta.ScaledSigmoid(),
+    ta.ScaledSigmoid(2.0, 0.5, save="output"),
+    ta.PenalizedTanh(),
+    ta.PenalizedTanh(0.1, save="output"),
+    ta.PenalizedTanh(num_parameters=1),
+    ta.PenalizedTanh(0.3, num_parameters=4, channel_dim=-1),
+]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=repr)
+def test_modules(module):
+    """They survive pickling, deepcopy, state dicts and repr, and compute what the functions do."""
+    x = torch.randn(3, 4, 4, requires_grad=True)
+    y = module(x)
+    y.sum().backward()
+    for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):  # noqa: S301
+        assert torch.equal(twin(x), y)
+        assert repr(twin) == repr(module)
+    buffer = io.BytesIO()
+    torch.save(module.state_dict(), buffer)
+    buffer.seek(0)
+    module.load_state_dict(torch.load(buffer, weights_only=True))
+    rebuilt = eval(repr(module), {name: getattr(ta, name) for name in ta.nn.__all__})  # noqa: S307
+    assert repr(rebuilt) == repr(module)
+
+
+def test_learnable_module():
+    module = ta.PenalizedTanh(0.2, num_parameters=3)
+    assert [(n, tuple(p.shape)) for n, p in module.named_parameters()] == [("a", (3,))]
+    with torch.no_grad():
+        module.a.add_(1)
+    module.reset_parameters()
+    assert (module.a == 0.2).all()
+    assert ta.PenalizedTanh(num_parameters=2, dtype=torch.bfloat16).a.dtype is torch.bfloat16
+    assert not list(ta.PenalizedTanh().parameters())
+
+
+@pytest.mark.parametrize(
+    ("build", "error"),
+    [
+        (lambda: ta.PenalizedTanh(num_parameters=0), ValueError),
+        (lambda: ta.PenalizedTanh(torch.tensor(0.25)), TypeError),
+        (lambda: ta.PenalizedTanh(-1, save="output"), ValueError),
+        (lambda: ta.PenalizedTanh(num_parameters=2, save="output"), ValueError),
+        (lambda: ta.ScaledSigmoid("4"), TypeError),
+        (lambda: ta.ScaledSigmoid(save="x"), ValueError),
+    ],
+)
+def test_modules_raise_when_built(build, error):
+    with pytest.raises(error):
+        build()
+
+
+def step(f):
+    """A function with neighbours to fuse with, and its gradient."""
+
+    def run(x):
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad((f(x * 2) + 1).sum(), x)[0]
+
+    return run
+
+
+CALLS = {
+    "scaled_sigmoid": ta.scaled_sigmoid,
+    "scaled_sigmoid offset": lambda x: ta.scaled_sigmoid(x, 2, 0.5),
+    "penalized_tanh": ta.penalized_tanh,
+    "penalized_tanh output": lambda x: ta.penalized_tanh(x, save="output"),
+    "module": ta.PenalizedTanh(),
+    "learned": ta.PenalizedTanh(num_parameters=4),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_compiles_as_one_graph_and_fuses(name):
+    """No graph break, one fused kernel with the neighbours, no recompilation for another size."""
+    from torch._inductor import utils
+
+    fresh_cache = getattr(utils, "fresh_cache", None) or utils.fresh_inductor_cache  # torch 2.11
+    f = CALLS[name]
+    torch._dynamo.reset()
+
+    def neighbours(x):
+        return (f(x * 2) + 1) * 3
+
+    compiled = torch.compile(neighbours, fullgraph=True, dynamic=True)
+    x = torch.randn(8, 4)
+    with torch.no_grad(), fresh_cache():
+        y, (source,) = utils.run_and_get_code(compiled, x)
+    torch.testing.assert_close(y, neighbours(x))
+    assert source.count("async_compile.cpp_pybinding") == 1
+    x = torch.randn(6, 4, requires_grad=True)
+    gradients = [torch.autograd.grad(g(x).sum(), x)[0] for g in (compiled, neighbours)]
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_exports(name):
+    f = CALLS[name]
+    model = f if isinstance(f, torch.nn.Module) else torch.nn.Sequential(Wrapped(f))
+    x = torch.randn(3, 4)
+    exported = torch.export.export(model, (x,))
+    torch.testing.assert_close(exported.module()(x), f(x))
+
+
+class Wrapped(torch.nn.Module):
+    """A function as a module."""
+
+    def __init__(self, f):
+        super().__init__()
+        self.f = f
+
+    def forward(self, x):
+        return self.f(x)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_autocast_keeps_the_dtype(dtype):
+    """Nothing in the composites is on autocast's lists."""
+    for inner in (torch.float32, dtype):
+        x = torch.randn(4, 4, dtype=inner, requires_grad=True)
+        a = torch.rand(4, requires_grad=True)
+        with torch.autocast("cpu", dtype):
+            for y in (ta.scaled_sigmoid(x), ta.penalized_tanh(x), ta.penalized_tanh(x, a)):
+                assert y.dtype is inner
+                (dx,) = torch.autograd.grad(y.sum(), x)
+                assert dx.dtype is inner
+
+
+def test_dtypes_and_shapes_are_kept():
+    for dtype, shape in itertools.product(
+        (torch.float16, torch.bfloat16, torch.float32, torch.float64), ((), (0,), (3, 0, 2), (2, 3))
+    ):
+        x = torch.randn(shape).to(dtype)
+        for y in (ta.scaled_sigmoid(x), ta.penalized_tanh(x), ta.penalized_tanh(x, torch.rand(1))):
+            assert (y.dtype, y.shape) == (dtype, x.shape)

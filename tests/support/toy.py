@@ -1,0 +1,43 @@
+"""A toy activation, softsign `a x / (1 + |x|)`, as somebody might add one: what `pointwise.ALL` asks of it, and nothing else.
+
+As a pytest plugin (`-p support.toy`) it joins `ALL` before tests are collected.
+"""
+
+from triton_acts.pointwise import ALL
+from triton_acts.pointwise._define import Pointwise
+from triton_acts.pointwise._variants import pointwise_spec
+from triton_acts.tuning.registry import register
+from triton_acts._triton import jit, tl
+
+
+@jit
+def _toy(x, a):
+    return a * x / (1.0 + tl.abs(x))
+
+
+@jit
+def _toy_slope(x, a):
+    d = 1.0 + tl.abs(x)
+    return a / d / d
+
+
+@jit
+def _toy_slope_from_output(y, a):
+    d = 1.0 - tl.abs(y) / a
+    return a * d * d
+
+
+TOY = Pointwise(
+    name="toy",
+    fn=_toy,
+    slope=_toy_slope,
+    slope_from_output=_toy_slope_from_output,
+    coefs=lambda dtype, a: (a,),
+    composite=lambda x, a: a * x / (1 + x.abs()),
+    derivative=lambda x, a: a / (1 + x.abs()) ** 2,
+    derivative_from_output=lambda y, a: a * (1 - y.abs() / a) ** 2,
+    parameters={"a": 1.0},
+    examples=((1.0,), (0.5,)),
+)
+ALL.append(TOY)
+register(pointwise_spec(TOY))
