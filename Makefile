@@ -10,7 +10,7 @@ READY := .venv/.installed
 endif
 
 OUT ?= build/gpu
-STEPS ?= test,perf
+STEPS ?= test,perf,sweep
 
 .PHONY: setup check fmt test perf gpu
 

@@ -1,7 +1,7 @@
 """Triton, or stand-ins that let the package import and run its composites where Triton is absent.
 
-Exports `triton`, `tl`, `jit`, `driver` and two facts: `INSTALLED`, and `INTERPRETED` (the kernels below run
-in Triton's interpreter on the CPU, which `TRITON_INTERPRET=1` selects when this module is
+Exports `triton`, `tl`, `jit`, `driver` and two facts: `INSTALLED`, and `INTERPRETED` (the kernels
+run in Triton's interpreter on the CPU, which `TRITON_INTERPRET=1` selects when this module is
 imported).
 """
 

@@ -152,16 +152,21 @@ def test_tiles_cover_everything_once(programs, monkeypatch):
     for outer, channels, inner in itertools.product(sizes, sizes, sizes):
         for itemsize in (2, 4):
             t = tiles.__wrapped__(outer, channels, inner, itemsize)
-            o, c, i = t.tile
+            height, lanes = t.tile
+            row = channels * inner
             assert all(n & (n - 1) == 0 for n in t.tile)
-            assert 1 <= o * c * i <= 16 // itemsize * 128
-            assert t.rows % o == 0
-            assert t.columns % i == 0
+            assert 1 <= height * lanes <= 16 // itemsize * 128
+            assert t.rows % height == 0
+            assert t.columns % lanes == 0
             assert (t.grid[1] - 1) * t.rows < outer <= t.grid[1] * t.rows
-            assert (t.grid[2] - 1) * t.columns < inner <= t.grid[2] * t.columns
-            assert (t.grid[0] - 1) * c < channels <= t.grid[0] * c
             assert t.grid[1] <= 65535
             assert t.grid[2] <= 65535
-            assert t.columns == 1 or inner > 1
-            assert (i == 1) == (inner == 1)
-            assert c > 1 or i > 1 or channels == 1 or inner > 1
+            if t.mode in ("columns", "small planes"):
+                assert (t.grid[0] - 1) * lanes < row <= t.grid[0] * lanes
+                assert t.grid[2] == 1
+                assert t.grid[1] == 1 or outer / t.grid[1] > 8
+            else:
+                assert t.grid[0] == channels
+                assert (t.grid[2] - 1) * t.columns < inner <= t.grid[2] * t.columns
+            assert (t.mode == "columns") == (inner == 1 < channels)
+            assert (t.mode == "shared") == (channels == 1)

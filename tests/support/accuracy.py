@@ -1,29 +1,26 @@
 """The accuracy table of the README, from what the tests measured."""
 
-from pathlib import Path
+from support import readme
 
-COLUMNS = "| activation | quantity | dtype | largest error (ULP) | misrounded inputs |\n|---|---|---|---|---|"
-WORST = "documented hardware errors"
+HEADER = (
+    "| activation | quantity | dtype | largest error (ULP), exact / worst hardware "
+    "| misrounded inputs |\n|---|---|---|---|---|"
+)
+KINDS = ("interpreter", "documented hardware errors")
 
 
 def table(rows):
-    """Markdown: a line for each (op, quantity, dtype), exact arithmetic and worst hardware error."""
-    lines = [COLUMNS]
-    seen = dict.fromkeys(key[:3] for key in rows)
-    for op, what, dtype in seen:
-        cells = [
-            rows[op, what, dtype, kind]
-            for kind in ("interpreter", WORST)
-            if (op, what, dtype, kind) in rows
-        ]
+    """Markdown: a line for each (op, quantity, dtype), from {(op, quantity, dtype, kind): figures}."""
+    lines = [HEADER]
+    for op, what, dtype in dict.fromkeys(key[:3] for key in rows):
+        cells = [rows[op, what, dtype, k] for k in KINDS if (op, what, dtype, k) in rows]
         errors = " / ".join(f"{error:.2f}" for error, _ in cells)
-        wrong = " / ".join("-" if count is None else str(count) for _, count in cells)
-        lines.append(
-            f"| {op} | {what.replace(chr(124), chr(92) + chr(124))} | {dtype} | {errors} | {wrong} |"
-        )
+        wrong = " / ".join("" if count is None else str(count) for _, count in cells)
+        what = what.replace("|", "\\|")  # noqa: PLW2901
+        lines.append(f"| {op} | {what} | {dtype} | {errors} | {wrong.strip(' /')} |")
     return "\n".join(lines) + "\n"
 
 
-def write(target, rows):
-    """Writes the table to the file `target`."""
-    Path(target).write_text(table(rows), encoding="utf-8")
+def write(file, rows):
+    """Writes the table into the accuracy section of `file`."""
+    readme.replace_section(file, "accuracy", table(rows))

@@ -60,41 +60,53 @@ def backward(s_ptr, g_ptr, dx_ptr, numel: tl.int64, coefs, FN: tl.constexpr, BLO
 
 
 @jit
-def _tile(channels, inner, OUTER: tl.constexpr, CHANNELS: tl.constexpr, INNER: tl.constexpr):
-    """Offsets within a tile, from the address of its first element  # [OUTER, CHANNELS, INNER]."""
-    o = tl.arange(0, OUTER)[:, None, None]
-    c = tl.arange(0, CHANNELS)[None, :, None]
-    return (o * channels + c) * inner + tl.arange(0, INNER)[None, None, :]
+def _own_part(channels, inner, columns, MODE: tl.constexpr, LANES: tl.constexpr):
+    """Where a program's part of a row of [channels, inner] starts, and how long it is."""
+    if MODE == "shared":
+        first = tl.cast(tl.program_id(2), tl.int64) * columns
+        left = tl.minimum(columns, inner - first)
+    elif MODE == "plane":
+        column = tl.cast(tl.program_id(2), tl.int64) * columns
+        first = tl.program_id(0) * inner + column
+        left = tl.minimum(columns, inner - column)
+    else:
+        first = tl.cast(tl.program_id(0), tl.int64) * LANES
+        left = channels * inner - first
+    return first, left
 
 
 @jit
-def _inside(
-    o_left, c_left, i_left, OUTER: tl.constexpr, CHANNELS: tl.constexpr, INNER: tl.constexpr
-):
-    """Which elements of a tile exist, given how many rows, channels and columns are left."""
-    o = tl.arange(0, OUTER)[:, None, None] < o_left
-    c = tl.arange(0, CHANNELS)[None, :, None] < c_left
-    return o & c & (tl.arange(0, INNER)[None, None, :] < i_left)
+def _weights(w_ptr, first, left, inner, MODE: tl.constexpr, LANES: tl.constexpr):
+    """The weights of a program's lanes  # [1, LANES], or the one that all share  # [1, 1]."""
+    lanes = tl.arange(0, LANES)
+    if MODE == "shared":
+        w = tl.load(w_ptr + tl.arange(0, 1))
+    elif MODE == "plane":
+        w = tl.load(w_ptr + tl.program_id(0) + tl.arange(0, 1))
+    elif MODE == "columns":
+        w = tl.load(w_ptr + first + lanes, mask=lanes < left, other=0.0)
+    else:
+        channel = (tl.cast(first, tl.int32) + lanes) // tl.cast(inner, tl.int32)
+        w = tl.load(w_ptr + channel, mask=lanes < left, other=0.0)
+    return w[None, :]
 
 
 @jit
-def _first_channel(CHANNELS: tl.constexpr, INNER: tl.constexpr):
-    """The first channel of a tile; 0, known to the compiler, for the shared weight's tile."""
-    c_first = tl.cast(tl.program_id(0), tl.int64) * CHANNELS
-    if CHANNELS == 1 and INNER == 1:
-        c_first = tl.cast(0, tl.int64)
-    return c_first
+def _row_stride(channels, inner, MODE: tl.constexpr):
+    """Elements from one row to the next; 0 where there is one row, so that its start is aligned."""
+    stride = channels * inner
+    if MODE == "shared":
+        stride = tl.cast(0, tl.int64)
+    return stride
 
 
 @jit
-def _columns(inner, columns, INNER: tl.constexpr):
-    """The part of the inner extent that belongs to this program."""
-    begin = tl.cast(tl.program_id(2), tl.int64) * columns
-    end = tl.minimum(begin + columns, inner)
-    if INNER == 1:
-        begin = tl.cast(0, tl.int64)
-        end = tl.cast(1, tl.int64)
-    return begin, end
+def _extent(left, MODE: tl.constexpr):
+    """How far a program's loop over columns goes: once where its lanes are all it owns."""
+    extent = left
+    if MODE == "columns" or MODE == "small planes":
+        extent = tl.cast(1, tl.int64)
+    return extent
 
 
 @jit(repr=_name("_channel"), do_not_specialize=["outer"])
@@ -109,26 +121,27 @@ def channel_forward(
     columns: tl.int64,
     coefs,
     FN: tl.constexpr,
-    OUTER: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    INNER: tl.constexpr,
+    MODE: tl.constexpr,
+    ROWS: tl.constexpr,
+    LANES: tl.constexpr,
 ):
-    """Y = FN(x, w[channel], *coefs); a program owns some channels, `rows` of outer, `columns` of inner."""
-    c_first = _first_channel(CHANNELS, INNER)
-    c = c_first + tl.arange(0, CHANNELS)
-    w = tl.load(w_ptr + c, mask=c < channels, other=0.0)[None, :, None]
-    local = _tile(channels, inner, OUTER, CHANNELS, INNER)
-    o_begin = tl.cast(tl.program_id(1), tl.int64) * rows
-    o_end = tl.minimum(o_begin + rows, outer)
-    i_begin, i_end = _columns(inner, columns, INNER)
-    for o in range(o_begin, o_end, OUTER):
-        for i in range(i_begin, i_end, INNER):
-            start = (o * channels + c_first) * inner + i
-            if (o_end - o >= OUTER) & (channels - c_first >= CHANNELS) & (i_end - i >= INNER):
+    """Y = FN(x, w[channel], *coefs); the modes are those of `_per_channel.Tiles`."""
+    first, left = _own_part(channels, inner, columns, MODE, LANES)
+    w = _weights(w_ptr, first, left, inner, MODE, LANES)
+    stride = _row_stride(channels, inner, MODE)
+    row = tl.arange(0, ROWS)[:, None]
+    lane = tl.arange(0, LANES)[None, :]
+    local = row * stride + lane
+    begin = tl.cast(tl.program_id(1), tl.int64) * rows
+    end = tl.minimum(begin + rows, outer)
+    for o in range(begin, end, ROWS):
+        for i in range(0, _extent(left, MODE), LANES):
+            start = o * stride + first + i
+            if (end - o >= ROWS) & (left - i >= LANES):
                 x = tl.load(x_ptr + start + local).to(tl.float32)
                 tl.store(y_ptr + start + local, FN(x, w, *coefs).to(y_ptr.dtype.element_ty))
             else:
-                mask = _inside(o_end - o, channels - c_first, i_end - i, OUTER, CHANNELS, INNER)
+                mask = (row < end - o) & (lane < left - i)
                 x = tl.load(x_ptr + start + local, mask=mask, other=0.0).to(tl.float32)
                 y = FN(x, w, *coefs).to(y_ptr.dtype.element_ty)
                 tl.store(y_ptr + start + local, y, mask=mask)
@@ -150,27 +163,29 @@ def channel_backward(
     FN: tl.constexpr,
     NEED_DX: tl.constexpr,
     NEED_DW: tl.constexpr,
-    OUTER: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    INNER: tl.constexpr,
+    MODE: tl.constexpr,
+    ROWS: tl.constexpr,
+    LANES: tl.constexpr,
 ):
-    """Dx = g * dy/dx and partial sums of g * dy/dw, where FN(x, w[channel], *coefs) = (dy/dx, dy/dw).
+    """Stores g * dy/dx and partial sums of g * dy/dw; FN(x, w, *coefs) = (dy/dx, dy/dw).
 
-    A program adds up its rows and columns in registers and stores one partial sum a channel, at
-    dw[split, channel]: no atomics, and an order that only the shape decides.
+    A program adds up its rows and columns in registers and stores one partial sum a lane, at
+    dw[split, lane of a row], or a channel, at dw[split, channel]: no atomics, and an order that
+    only the shape decides.
     """
-    c_first = _first_channel(CHANNELS, INNER)
-    c = c_first + tl.arange(0, CHANNELS)
-    w = tl.load(w_ptr + c, mask=c < channels, other=0.0)[None, :, None]
-    local = _tile(channels, inner, OUTER, CHANNELS, INNER)
-    o_begin = tl.cast(tl.program_id(1), tl.int64) * rows
-    o_end = tl.minimum(o_begin + rows, outer)
-    i_begin, i_end = _columns(inner, columns, INNER)
-    total = tl.zeros([OUTER, CHANNELS, INNER], tl.float32)
-    for o in range(o_begin, o_end, OUTER):
-        for i in range(i_begin, i_end, INNER):
-            start = (o * channels + c_first) * inner + i
-            if (o_end - o >= OUTER) & (channels - c_first >= CHANNELS) & (i_end - i >= INNER):
+    first, left = _own_part(channels, inner, columns, MODE, LANES)
+    w = _weights(w_ptr, first, left, inner, MODE, LANES)
+    stride = _row_stride(channels, inner, MODE)
+    row = tl.arange(0, ROWS)[:, None]
+    lane = tl.arange(0, LANES)[None, :]
+    local = row * stride + lane
+    begin = tl.cast(tl.program_id(1), tl.int64) * rows
+    end = tl.minimum(begin + rows, outer)
+    total = tl.zeros([ROWS, LANES], tl.float32)
+    for o in range(begin, end, ROWS):
+        for i in range(0, _extent(left, MODE), LANES):
+            start = o * stride + first + i
+            if (end - o >= ROWS) & (left - i >= LANES):
                 x = tl.load(x_ptr + start + local).to(tl.float32)
                 g = tl.load(g_ptr + start + local).to(tl.float32)
                 slope, weight_slope = FN(x, w, *coefs)
@@ -179,7 +194,7 @@ def channel_backward(
                 if NEED_DW:
                     total += g * weight_slope
             else:
-                mask = _inside(o_end - o, channels - c_first, i_end - i, OUTER, CHANNELS, INNER)
+                mask = (row < end - o) & (lane < left - i)
                 x = tl.load(x_ptr + start + local, mask=mask, other=0.0).to(tl.float32)
                 g = tl.load(g_ptr + start + local, mask=mask, other=0.0).to(tl.float32)
                 slope, weight_slope = FN(x, w, *coefs)
@@ -190,5 +205,9 @@ def channel_backward(
                     total += g * weight_slope
     if NEED_DW:
         split = tl.cast(tl.program_id(1), tl.int64) * tl.num_programs(2) + tl.program_id(2)
-        partial = tl.sum(tl.sum(total, axis=2), axis=0)
-        tl.store(dw_ptr + split * channels + c, partial, mask=c < channels)
+        partial = tl.sum(total, axis=0)  # [LANES]
+        if MODE == "columns" or MODE == "small planes":
+            lanes = tl.arange(0, LANES)
+            tl.store(dw_ptr + split * stride + first + lanes, partial, mask=lanes < left)
+        else:
+            tl.store(dw_ptr + split * channels + tl.program_id(0), tl.sum(partial, axis=0))

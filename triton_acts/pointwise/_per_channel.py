@@ -1,8 +1,7 @@
 """Pointwise activations with one learnable weight a channel: `y = f(x, w[channel])`.
 
-A dense tensor is seen as [outer, channels, inner], whatever the order of its dimensions: inner is
-the stride of the channel dimension. inner == 1 (linear layers, channels_last) gives every lane its
-own channels, a large inner (N x C x H x W) gives a program one channel.
+A dense tensor is seen as rows of [channels, inner], whatever the order of its dimensions: inner is
+the stride of the channel dimension. `Tiles` says how the rows are cut.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from .. import _check, _dispatch, _triton
 from .._launch import Launcher, aligned
+from ..tuning.config import default_config
 from . import _kernels
 from ._define import tie_breaker
 
@@ -51,47 +51,62 @@ class PerChannel:
 
 @dataclass(frozen=True)
 class Tiles:
-    """How a tensor [outer, channels, inner] is cut.
+    """How rows of [channels, inner] are cut into programs.
 
     A pure function of shape and item size, so that sums are the same bits on every machine.
 
     Attributes:
-        tile: elements of a tile  # [OUTER, CHANNELS, INNER], powers of two.
-        rows: outer extent that one program owns.
-        columns: inner extent that one program owns.
-        grid: programs over channels, outer and inner.
+        mode: "columns" (inner 1, linear layers and channels_last: every lane has its own channel),
+            "small planes" (a lane has its own element of a row, and so a fixed channel), "plane" (a
+            program has one channel) or "shared" (one weight, all elements one row).
+        rows: rows that one program owns.
+        columns: elements of a row that one program owns, in "plane" and "shared".
+        tile: rows and elements of a tile, powers of two  # [ROWS, LANES].
+        grid: programs over lanes or channels, rows, columns.
     """
 
-    tile: tuple[int, int, int]
+    mode: str
     rows: int
     columns: int
+    tile: tuple[int, int]
     grid: tuple[int, int, int]
 
     @property
     def splits(self) -> int:
-        """Partial sums a channel."""
+        """Partial sums of a weight, or of a lane."""
         return self.grid[1] * self.grid[2]
 
 
-NUM_WARPS = 4
+THREADS = 128  # a program's, whatever the GPU's warp size: 16 bytes a thread and tile
 _PROGRAMS = 4 if _triton.INTERPRETED else 2048
 _ACCESSES = 128 if _triton.INTERPRETED else 1  # 16-byte accesses a thread and tile
+_SMALL_PLANE = 256  # below it a plane of its own fills too little of a tile
+_MIN_ROWS = 16  # a lane's partial sum costs 8 bytes of traffic, a row at least 6
 
 
 @lru_cache(maxsize=4096)
 def tiles(outer: int, channels: int, inner: int, itemsize: int) -> Tiles:
-    """Cuts [outer, channels, inner]: 16 bytes a thread and tile, about 2048 programs in all."""
-    elements = _ACCESSES * 16 // itemsize * NUM_WARPS * 32
-    inner_tile = _tile(inner, elements)
-    channel_tile = _tile(channels, elements // inner_tile)
-    outer_tile = min(_next_power_of_2(outer), elements // (inner_tile * channel_tile))
-    channel_programs = -(-channels // channel_tile)
-    splits = -(-_PROGRAMS // channel_programs)
-    rows = _share(outer, outer_tile, splits)
-    outer_programs = -(-outer // rows)
-    columns = _share(inner, inner_tile, -(-splits // outer_programs))
-    grid = (channel_programs, outer_programs, -(-inner // columns))
-    return Tiles((outer_tile, channel_tile, inner_tile), rows, columns, grid)
+    """Cuts [outer, channels, inner]: 16 bytes a thread and tile, at most about 2048 programs."""
+    elements = _ACCESSES * 16 // itemsize * THREADS
+    row = channels * inner
+    if channels == 1:
+        mode = "shared"
+    elif inner == 1:
+        mode = "columns"
+    else:
+        mode = "small planes" if inner < _SMALL_PLANE and row < 2**31 else "plane"
+    own_lanes = mode in ("columns", "small planes")
+    lanes = _tile(row if own_lanes else inner, elements)
+    height = min(_next_power_of_2(outer), elements // lanes)
+    across = -(-row // lanes) if own_lanes else channels
+    splits = -(-_PROGRAMS // across)
+    if own_lanes:
+        splits = min(splits, max(1, outer // _MIN_ROWS))
+    rows = _share(outer, height, splits)
+    down = -(-outer // rows)
+    columns = lanes if own_lanes else _share(inner, lanes, -(-splits // down))
+    along = 1 if own_lanes else -(-inner // columns)
+    return Tiles(mode, rows, columns, (height, lanes), (across, down, along))
 
 
 def _next_power_of_2(n: int) -> int:
@@ -181,7 +196,7 @@ def _broadcast(w: Tensor, x: Tensor, channel_dim: int) -> Tensor:
 def _cut(dense: Tensor, w: Tensor, channel_dim: int) -> tuple[int, int, int, Tiles]:
     """(outer, channels, inner) of a dense tensor in the order of its storage, and its tiles."""
     numel, channels = dense.numel(), w.shape[0]
-    inner = 1 if channels == 1 else dense.stride(channel_dim)
+    inner = numel if channels == 1 else dense.stride(channel_dim)
     outer = numel // (channels * inner)
     return outer, channels, inner, tiles(outer, channels, inner, dense.element_size())
 
@@ -201,9 +216,9 @@ def _launch(
     x = tensors[0]
     integers = (channels, inner, t.rows, t.columns)
     fn, *flags = constants
-    key = (id(fn), x.dtype, aligned(*tensors), *map(_divisor, integers), *flags, *t.tile)
-    args = (*tensors, outer, *integers, (tie_breaker(x.dtype),), *constants, *t.tile)
-    launcher(x, t.grid, key, args, NUM_WARPS)
+    key = (id(fn), x.dtype, aligned(*tensors), *map(_divisor, integers), *flags, t.mode, *t.tile)
+    args = (*tensors, outer, *integers, (tie_breaker(x.dtype),), *constants, t.mode, *t.tile)
+    launcher(x, t.grid, key, args, THREADS // default_config(x).warp_size)
 
 
 def _kernel_weight(w: Tensor) -> Tensor:
@@ -229,12 +244,12 @@ def _run_backward(
         g = dx.copy_(g)
     if not x.numel():
         return dx if need_dx else None, torch.zeros_like(w) if need_dw else None
-    cut = _cut(dx, w, channel_dim)
-    dw = torch.empty(
-        cut[3].splits if need_dw else 0, w.shape[0], dtype=torch.float32, device=x.device
-    )
+    cut = _, channels, inner, t = _cut(dx, w, channel_dim)
+    lanes = inner if t.mode == "small planes" else 1  # partial sums a channel and split
+    size = (t.splits, channels, lanes) if need_dw else (0,)
+    dw = torch.empty(size, dtype=torch.float32, device=x.device)
     _launch(_backward, (x, g, _kernel_weight(w), dx, dw), cut, (op.slopes, need_dx, need_dw))
-    return dx if need_dx else None, dw.sum(0).to(w.dtype) if need_dw else None
+    return dx if need_dx else None, dw.sum((0, 2)).to(w.dtype) if need_dw else None
 
 
 class _Function(torch.autograd.Function):

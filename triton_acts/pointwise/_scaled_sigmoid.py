@@ -78,7 +78,7 @@ SCALED_SIGMOID = Pointwise(
     derivative_from_output=_derivative_from_output,
     parameters={"scale": 4.0, "bias": -2.0},
     examples=tuple((s, b) for s in (0.5, 1.0, 4.0, 10.0) for b in (-s / 2, 0.0, 1.0)),
-    output_needs=("scale != 0", lambda scale, bias: scale != 0),
+    output_needs=("scale != 0", lambda scale, _: scale != 0),
 )
 
 

@@ -12,13 +12,13 @@ from ..tuning.config import Config
 from ..tuning.registry import OpSpec, Plan, Pointer, Variant
 from . import _kernels
 from ._define import Pointwise, tie_breaker
-from ._per_channel import NUM_WARPS, PerChannel, tiles
+from ._per_channel import THREADS, PerChannel, tiles
 
 __all__ = ["per_channel_spec", "pointwise_spec"]
 
 # One example shape [outer, channels, inner] for each way the channel kernels see a tensor.
 _LAYOUTS = {
-    "shared": (2**24 + 1, 1, 1),
+    "shared": (1, 1, 2**24 + 1),
     "inner1": (8192, 512, 1),
     "innerN": (64, 64, 56 * 56),
     "inner49": (256, 512, 7 * 7),
@@ -75,31 +75,21 @@ def per_channel_spec(op: PerChannel) -> OpSpec:
     ) -> Plan:
         outer, channels, inner = shape
         t = tiles(outer, channels, inner, dtype.itemsize)
-        pointers = (
-            {
-                "x_ptr": dtype,
-                "g_ptr": dtype,
-                "w_ptr": torch.float32,
-                "dx_ptr": dtype,
-                "dw_ptr": torch.float32,
-            }
-            if backward
-            else {"x_ptr": dtype, "w_ptr": torch.float32, "y_ptr": dtype}
-        )
-        args: dict[str, Any] = {name: Pointer(pointee) for name, pointee in pointers.items()}
-        args |= {
-            "outer": outer,
-            "channels": channels,
-            "inner": inner,
-            "rows": t.rows,
-            "columns": t.columns,
-        }
-        args |= (
-            {"FN": op.slopes, "NEED_DX": True, "NEED_DW": need_dw} if backward else {"FN": op.fn}
-        )
-        args |= dict(zip(("OUTER", "CHANNELS", "INNER"), t.tile, strict=True))
+        own, float32 = Pointer(dtype), Pointer(torch.float32)
+        args: dict[str, Any] = {"x_ptr": own}
+        if backward:
+            args |= {"g_ptr": own, "w_ptr": float32, "dx_ptr": own, "dw_ptr": float32}
+        else:
+            args |= {"w_ptr": float32, "y_ptr": own}
+        args |= {"outer": outer, "channels": channels, "inner": inner}
+        args |= {"rows": t.rows, "columns": t.columns, "coefs": (tie_breaker(dtype),)}
+        if backward:
+            args |= {"FN": op.slopes, "NEED_DX": True, "NEED_DW": need_dw}
+        else:
+            args["FN"] = op.fn
+        args |= dict(zip(("MODE", "ROWS", "LANES"), (t.mode, *t.tile), strict=True))
         kernel = _kernels.channel_backward if backward else _kernels.channel_forward
-        return Plan(kernel, args, NUM_WARPS, math.prod(t.tile))
+        return Plan(kernel, args, THREADS // config.warp_size, math.prod(t.tile))
 
     variants = []
     for layout, shape in _LAYOUTS.items():

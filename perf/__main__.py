@@ -1,0 +1,100 @@
+"""`python -m perf`: run, report, import, gpu, sweep."""
+
+from __future__ import annotations
+
+import time
+
+STARTED = time.monotonic()  # before torch is imported: a run's budget counts from here
+
+import argparse  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from perf import gpu, merge, report, static, sweep  # noqa: E402
+from perf.device import ROOT  # noqa: E402
+from perf.run import run  # noqa: E402
+
+RECORDS = ROOT / "perf" / "records"
+REPORT = ROOT / "perf" / "report"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command; returns the exit code."""
+    args = _parser().parse_args(argv)
+    code: int = args.command(args)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m perf", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    one = commands.add_parser("run", help="measure this device, predict the others, write a report")
+    one.add_argument("--quick", action="store_true", help="at most a minute: fewer cases")
+    one.add_argument("--records", type=Path, metavar="DIR", help="where the CSV files go")
+    one.add_argument("--report", type=Path, metavar="DIR", default=REPORT, help="and the report")
+    one.set_defaults(command=_run)
+    again = commands.add_parser("report", help="write the report of the newest run once more")
+    again.add_argument("--records", type=Path, metavar="DIR", help="where the CSV files are")
+    again.add_argument("--report", type=Path, metavar="DIR", default=REPORT, help="report folder")
+    again.set_defaults(command=_report)
+    taken = commands.add_parser("import", help="merge the records in a folder, by run_id")
+    taken.add_argument("folder", type=Path, metavar="DIR")
+    taken.add_argument("--records", type=Path, metavar="DIR", default=RECORDS, help="into these")
+    taken.set_defaults(command=_import)
+    steps = commands.add_parser("gpu", help="tests, measurements and the sweep, on a GPU machine")
+    steps.add_argument("--out", type=Path, metavar="DIR", required=True, help="where results go")
+    steps.add_argument("--steps", default="test,perf,sweep", help=f"of {','.join(gpu.STEPS)}")
+    steps.set_defaults(command=lambda args: gpu.main(args.out, args.steps))
+    every = commands.add_parser("sweep", help="every float32 input against float64, on the GPU")
+    every.add_argument("--csv", type=Path, metavar="FILE", required=True)
+    every.set_defaults(command=lambda args: sweep.main(args.csv))
+    return parser
+
+
+def _run(args: argparse.Namespace) -> int:
+    outcome = run(
+        quick=args.quick, records_dir=args.records, report_dir=args.report, started=STARTED
+    )
+    print()
+    print(report.terminal_table(outcome.rows))
+    print()
+    print("\n".join(report.summary(outcome.meta, outcome.rows)))
+    archs = list(dict.fromkeys(str(row["arch"]) for row in outcome.static))
+    if archs:
+        print(f"Static table ({static.BASIS}, not measured): {', '.join(archs)}")
+    if outcome.interrupted:
+        print("Interrupted: the rows that were complete are kept.")
+    print(f"Finished after {time.monotonic() - STARTED:.0f} s. Files:")
+    for path in outcome.files:
+        print(f"  {path}")
+    return 130 if outcome.interrupted else 0
+
+
+def _report(args: argparse.Namespace) -> int:
+    folders = [args.records] if args.records else [RECORDS, RECORDS / "local"]
+    try:
+        meta, rows, problems = report.newest(folders)
+    except LookupError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    predicted = static.read(args.report / "static.csv")
+    print(report.write(args.report, meta, rows, predicted, problems))
+    return 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    try:
+        done = merge.merge(args.folder, args.records)
+    except (FileNotFoundError, ValueError) as error:
+        print(f"import: {error}", file=sys.stderr)
+        return 1
+    for problem in done.problems:
+        print(problem, file=sys.stderr)
+    print(f"{done.runs} new runs, {done.rows} new rows in {args.records}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""The device at hand, and what a run is recorded with."""
+
+from __future__ import annotations
+
+import platform
+import secrets
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import triton_acts
+from triton_acts import _triton, gpus
+from triton_acts.gpus import GPU
+from triton_acts.tuning.records import Row
+
+__all__ = ["ROOT", "Device", "describe", "here", "known", "slug"]
+
+ROOT = Path(__file__).resolve().parents[1]
+MIN_FLUSH_BYTES = 512 * 2**20  # outlasts the host's part of a call, see `CudaClock`
+MEMORY_TOLERANCE = 0.1  # drivers report less memory than data sheets
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device to measure on.
+
+    Attributes:
+        torch: the device for torch.
+        slug: its short name in files.
+        name: its raw name.
+        gpu: its row in the constants table, or None.
+        flush_bytes: bytes that are read before each call to empty its caches; 0 on a CPU.
+    """
+
+    torch: torch.device
+    slug: str
+    name: str
+    gpu: GPU | None
+    flush_bytes: int
+
+    @property
+    def kind(self) -> str:
+        """Either "cpu" or "gpu"."""
+        return "cpu" if self.torch.type == "cpu" else "gpu"
+
+
+def here() -> Device:
+    """The current GPU, or the CPU where there is none."""
+    if not torch.cuda.is_available():
+        return Device(torch.device("cpu"), "cpu", _cpu_name(), None, 0)
+    index = torch.cuda.current_device()
+    properties = torch.cuda.get_device_properties(index)
+    vendor = "amd" if torch.version.hip else "nvidia"
+    arch = _arch(properties)
+    memory_gib = properties.total_memory / 2**30
+    count = properties.multi_processor_count
+    gpu = known(arch, count, memory_gib)
+    cache = int(gpu.llc_mib * 2**20) if gpu else int(getattr(properties, "L2_cache_size", 0))
+    return Device(
+        torch.device("cuda", index),
+        slug(vendor, arch, count, memory_gib),
+        properties.name,
+        gpu,
+        max(MIN_FLUSH_BYTES, 2 * cache),
+    )
+
+
+def _arch(properties: object) -> str:
+    name = getattr(properties, "gcnArchName", "")
+    if torch.version.hip:
+        return str(name).split(":")[0]
+    return f"sm_{properties.major}{properties.minor}"  # type: ignore[attr-defined]
+
+
+def known(arch: str, sm_count: int, memory_gib: float) -> GPU | None:
+    """The GPU of the table with this architecture, multiprocessor count and memory within 10 %."""
+    fitting = [
+        gpu
+        for gpu in gpus.table()
+        if gpu.arch == arch
+        and gpu.sm_count == sm_count
+        and abs(gpu.mem_gib - memory_gib) <= MEMORY_TOLERANCE * gpu.mem_gib
+    ]
+    return min(fitting, key=lambda gpu: abs(gpu.mem_gib - memory_gib), default=None)
+
+
+def slug(vendor: str, arch: str, sm_count: int, memory_gib: float) -> str:
+    """A GPU's name in files: the table's, or one made of what it is."""
+    gpu = known(arch, sm_count, memory_gib)
+    return gpu.slug if gpu else f"{vendor}-{arch}-sm{sm_count}-{memory_gib:.0f}g"
+
+
+def describe(device: Device, canary_gbps: float, seed: int, argv: list[str]) -> Row:
+    """The row of `runs.csv` for a run that starts now."""
+    driver, sm_clock, memory_clock, power = _nvidia_smi(device)
+    now = time.gmtime()
+    return {
+        "run_id": f"{time.strftime('%Y%m%dT%H%M%SZ', now)}-{device.slug}-{secrets.token_hex(3)}",
+        "utc_time": time.strftime("%Y-%m-%dT%H:%M:%SZ", now),
+        "commit": commit(),
+        "triton_acts": triton_acts.__version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "triton": str(_triton.triton.__version__) if _triton.INSTALLED else "",
+        "cuda": str(torch.version.hip or torch.version.cuda or ""),
+        "driver": driver,
+        "gpu_slug": device.slug,
+        "gpu_name": device.name,
+        "sm_clock_mhz": sm_clock,
+        "memory_clock_mhz": memory_clock,
+        "power_limit_w": power,
+        "canary_gbps": canary_gbps,
+        "flush_bytes": device.flush_bytes,
+        "seed": seed,
+        "argv": " ".join(argv),
+    }
+
+
+def commit() -> str:
+    """The git commit of this checkout, with " dirty" where files differ; "" outside git."""
+    head = _output("git", "-C", str(ROOT), "rev-parse", "HEAD")
+    changed = _output("git", "-C", str(ROOT), "status", "--porcelain", "--", ".", ":!perf/records")
+    return f"{head}{' dirty' if changed else ''}" if head else ""
+
+
+def _nvidia_smi(device: Device) -> tuple[str, float | None, float | None, float | None]:
+    """Driver, clocks under load in MHz and power limit in W; unknown where the tool is missing."""
+    if device.kind == "cpu" or torch.version.hip:
+        return "", None, None, None
+    uuid = getattr(torch.cuda.get_device_properties(device.torch), "uuid", None)
+    select = ["-i", f"GPU-{uuid}"] if uuid else []
+    query = "--query-gpu=driver_version,clocks.sm,clocks.mem,power.limit"
+    line = _output("nvidia-smi", *select, query, "--format=csv,noheader,nounits")
+    fields = [part.strip() for part in line.splitlines()[0].split(",")] if line else []
+    if len(fields) != 4:
+        return "", None, None, None
+    return fields[0], _number(fields[1]), _number(fields[2]), _number(fields[3])
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    model = models[0] if models else platform.processor() or platform.machine()
+    return f"{model}, {torch.get_num_threads()} threads"
+
+
+def _output(*command: str) -> str:
+    if shutil.which(command[0]) is None:
+        return ""
+    result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return result.stdout.strip() if result.returncode == 0 else ""

@@ -1,0 +1,195 @@
+"""One run: measures the cases on the device at hand, predicts the others, records every row."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from perf import device as devices
+from perf import report, static
+from perf.cases import Case, cases
+from perf.device import ROOT, Device
+from perf.measure import SEED, left_out, measure_case
+from perf.progress import progress
+from perf.providers import one_line
+from triton_acts import gpus
+from triton_acts.tuning import inspect, records, timing
+from triton_acts.tuning.records import RESULTS, RUNS, Row
+from triton_acts.tuning.timing import YARDSTICK, Clock, CudaClock, HostClock
+
+__all__ = ["Budget", "Outcome", "budget_for", "run"]
+
+CANARY_NUMEL = 1 << 24  # 64 MiB of float32
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Seconds that a run may take.
+
+    Attributes:
+        total_s: for everything, from `started` on.
+        static_s: of these, kept for the static table.
+        case_s: for the timed rounds of one case.
+    """
+
+    total_s: float
+    static_s: float
+    case_s: float
+
+
+@dataclass
+class Outcome:
+    """What a run made.
+
+    Attributes:
+        meta: its row in runs.csv.
+        rows: measured rows.
+        kernels: machine code of the kernels on this device.
+        static: rows of the static table.
+        files: what was written, the report last.
+        interrupted: True after Ctrl-C.
+    """
+
+    meta: Row
+    rows: list[Row] = field(default_factory=list)
+    kernels: list[inspect.Row] = field(default_factory=list)
+    static: list[Row] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+    interrupted: bool = False
+
+
+def budget_for(kind: str, quick: bool) -> Budget:
+    """The budget on a "cpu" or "gpu": 4 and 6 minutes, 1 when quick, less a margin for the end."""
+    if quick:
+        return Budget(total_s=48, static_s=10, case_s=0.6)
+    return Budget(320, 55, 0.5) if kind == "gpu" else Budget(215, 50, 0.8)
+
+
+def run(
+    *,
+    quick: bool,
+    report_dir: Path,
+    records_dir: Path | None = None,
+    started: float | None = None,
+    selected: Sequence[Case] | None = None,
+    architectures: Sequence[str] | None = None,
+    budget: Budget | None = None,
+    device: Device | None = None,
+    clock: Clock | None = None,
+) -> Outcome:
+    """Measures, predicts, records and reports.
+
+    Args:
+        quick: the short list of cases and architectures.
+        report_dir: where report.md and static.csv go.
+        records_dir: where the CSV files go; None for perf/records, or its ignored local/ on a CPU.
+        started: `time.monotonic()` when the command began; budgets count from there.
+        selected: the cases, by default those of the device.
+        architectures: for the static table, by default all, or a few when quick.
+        budget: by default that of the device.
+        device: by default the current GPU, or the CPU.
+        clock: by default the device's.
+    """
+    started = time.monotonic() if started is None else started
+    device = device or devices.here()
+    budget = budget or budget_for(device.kind, quick)
+    clock = clock or _clock(device)
+    todo = cases(device.kind, quick) if selected is None else list(selected)
+    if records_dir is None:
+        records_dir = ROOT / "perf" / "records" / ("local" if device.kind == "cpu" else "")
+    outcome = Outcome(devices.describe(device, _canary(device, clock), SEED, sys.argv[1:]))
+    report_dir.mkdir(parents=True, exist_ok=True)
+    results, table = records_dir / f"{device.slug}.csv", report_dir / "static.csv"
+    records.append(records_dir / "runs.csv", RUNS, [outcome.meta])
+    outcome.files += [records_dir / "runs.csv", results, table]
+    static.write_header(table)
+    archs = list(architectures or (static.QUICK if quick else gpus.architectures()))
+    try:
+        if device.gpu is not None:  # its predictions stand beside what is measured
+            arch = device.gpu.arch
+            archs = [arch, *(other for other in archs if other != arch)]
+            outcome.kernels = _kernels_of(arch)
+        until = started + budget.total_s - budget.static_s
+        for row in _measure(todo, device, clock, outcome, budget.case_s, until):
+            records.append(results, RESULTS, [row])
+            outcome.rows.append(row)
+        _predict(archs, table, outcome, started + budget.total_s)
+    except KeyboardInterrupt:
+        outcome.interrupted = True
+    outcome.files.append(report.write(report_dir, outcome.meta, outcome.rows, outcome.static))
+    return outcome
+
+
+def _kernels_of(arch: str) -> list[inspect.Row]:
+    """Machine code of the kernels on the GPU at hand; none if it cannot be had."""
+    try:
+        return static.kernels(arch, [*static.DTYPES, torch.float16])
+    except Exception as problem:  # measuring does not need it
+        print(f"no predictions beside the measurements of {arch}: {one_line(problem)}")
+        return []
+
+
+def _clock(device: Device) -> Clock:
+    return HostClock() if device.kind == "cpu" else CudaClock(device.torch, device.flush_bytes)
+
+
+def _canary(device: Device, clock: Clock) -> float:
+    """GB/s of a plain copy of 64 MiB: a run on a disturbed machine shows here."""
+    x = torch.randn(CANARY_NUMEL, device=device.torch)
+    _, copy = timing.yardstick(x, 1)
+    result = timing.measure({}, copy, clock, budget_s=0.5)[YARDSTICK]
+    return 2 * x.nbytes / result.ms_p50 / 1e6
+
+
+def _measure(
+    todo: Sequence[Case],
+    device: Device,
+    clock: Clock,
+    outcome: Outcome,
+    case_s: float,
+    deadline: float,
+) -> Iterator[Row]:
+    """The rows of all cases; past the deadline a case gets a row that says so."""
+    run_id = str(outcome.meta["run_id"])
+    with progress("measuring", len(todo)) as bar:
+        for case in todo:
+            if time.monotonic() >= deadline:
+                yield left_out(case, run_id, "out of time")
+                continue
+            bar.step(case.label)
+            timer = HostClock(torch.cuda.synchronize) if case.mode == "launch-inclusive" else clock
+            try:
+                yield from measure_case(case, device, timer, run_id, outcome.kernels, case_s)
+            except torch.OutOfMemoryError:
+                bar.say(f"{case.label}: left out, too little memory on {device.name}")
+                yield left_out(case, run_id, "out of memory")
+
+
+def _predict(archs: Sequence[str], table: Path, outcome: Outcome, deadline: float) -> None:
+    """Adds the static rows of architectures, as far as the time goes."""
+    work = [(arch, dtype) for dtype in static.DTYPES for arch in archs]
+    slowest = 0.0
+    with progress("predicting from machine code", len(work)) as bar:
+        for arch, dtype in work:
+            label = f"{arch} {str(dtype).removeprefix('torch.')}"
+            begin = time.monotonic()
+            if begin + slowest >= deadline:
+                bar.say(f"static table: {label} is left out (out of time)")
+                continue
+            bar.step(label)
+            try:
+                kernels = static.kernels(arch, [dtype])
+            except Exception as problem:  # what was measured is reported in any case
+                bar.say(f"static table: {label} is not available: {one_line(problem)}")
+                continue
+            for note in dict.fromkeys(kernel.note for kernel in kernels if kernel.note):
+                bar.say(f"static table: {label}: {note}")
+            found = static.rows(kernels)
+            static.append(table, found)
+            outcome.static += found
+            slowest = max(slowest, time.monotonic() - begin)

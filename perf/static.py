@@ -1,0 +1,112 @@
+"""The static table: what the compiler makes of each kernel, and the rate that this predicts.
+
+Nothing here is measured.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from perf.cases import Case
+from triton_acts import gpus
+from triton_acts.gpus import GPU
+from triton_acts.tuning import inspect
+from triton_acts.tuning.predict import predict
+from triton_acts.tuning.records import Row
+from triton_acts.tuning.registry import REGISTRY
+
+__all__ = [
+    "BASIS",
+    "COLUMNS",
+    "DTYPES",
+    "QUICK",
+    "append",
+    "columns_for",
+    "kernels",
+    "read",
+    "rows",
+    "write_header",
+]
+
+BASIS = "predicted from machine code"
+QUICK = ("sm_90",)
+DTYPES = (torch.bfloat16, torch.float32)  # in this order, should the time not do for both
+NUMEL = 1 << 25  # the rate is predicted for this many elements: the launch does not count
+COLUMNS = (*inspect.COLUMNS, "gpu", "predicted_gbps", "predicted_bound", "basis")
+
+
+def kernels(arch: str, dtypes: Sequence[torch.dtype]) -> list[inspect.Row]:
+    """Every kernel variant of every op on an architecture.
+
+    Raises:
+        RuntimeError: Triton is missing or runs in its interpreter.
+        ValueError: arch is not in the table of GPUs.
+    """
+    return list(inspect.rows([arch], list(REGISTRY), dtypes))
+
+
+def rows(found: Iterable[inspect.Row]) -> list[Row]:
+    """One row for each kernel that could be counted and each GPU of its architecture."""
+    made: list[Row] = []
+    for kernel in found:
+        if kernel.counts is None:
+            continue
+        num_bytes = kernel.variant.tensors * kernel.dtype.itemsize * NUMEL
+        for gpu in gpus.table():
+            if gpu.arch == kernel.arch:
+                rate = predict(gpu, kernel.counts, num_bytes, NUMEL, kernel.num_warps)
+                made.append(
+                    {
+                        **kernel.cells(),
+                        "gpu": gpu.slug,
+                        "predicted_gbps": f"{rate.gbs:.0f}",
+                        "predicted_bound": rate.bound,
+                        "basis": BASIS,
+                    }
+                )
+    return made
+
+
+def columns_for(case: Case, gpu: GPU | None, found: Iterable[inspect.Row]) -> Row:
+    """The columns of a measured row that come from the machine code of its kernel."""
+    layout = "inner1" if case.shape.layout == "channels_last" else "innerN"
+    if case.op.variant == "scalar":
+        layout = "flat"
+    wanted = (case.op.name, case.op.variant, case.direction, case.dtype, layout)
+    for kernel in found:
+        variant, counts = kernel.variant, kernel.counts
+        key = (kernel.op, variant.name, variant.direction, kernel.dtype, variant.layout)
+        if key == wanted and counts is not None and gpu is not None and gpu.arch == kernel.arch:
+            rate = predict(gpu, counts, case.bytes, case.numel, kernel.num_warps)
+            return {
+                "regs": counts.regs,
+                "spills": counts.spill_bytes,
+                "instr_per_elt": counts.instr_per_elt,
+                "mufu_per_elt": counts.mufu_per_elt,
+                "predicted_ms": rate.ms,
+                "predicted_bound": rate.bound,
+            }
+    return {}
+
+
+def write_header(path: Path) -> None:
+    """Starts a new file of static rows."""
+    path.write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
+
+
+def append(path: Path, found: Iterable[Mapping[str, object]]) -> None:
+    """Adds rows to that file."""
+    with path.open("a", encoding="utf-8", newline="") as file:
+        csv.DictWriter(file, list(COLUMNS), lineterminator="\n").writerows(found)
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of that file, as text; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [dict(row) for row in csv.DictReader(file)]

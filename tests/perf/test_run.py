@@ -1,0 +1,279 @@
+"""The run itself, on tiny shapes: checks before timing, rows for every gap, a report."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+
+from perf import measure, providers, report, static
+from perf import run as runner
+from perf.cases import Case, Shape, cases, ops
+from perf.device import Device, slug
+from perf.run import Budget, run
+from triton_acts import gpus
+from triton_acts.tuning import inspect
+from triton_acts.tuning.machine_code import Counts
+from triton_acts.tuning.records import RESULTS, RUNS, read
+from triton_acts.tuning.registry import REGISTRY
+
+CPU = Device(torch.device("cpu"), "cpu", "a CPU", None, 0)
+TINY = Shape("tiny", 0.0, channels=4, side=4)
+OPS = {(op.name, op.variant): op for op in ops()}
+SIGMOID = OPS["scaled_sigmoid", "scalar"]
+CHANNEL = OPS["penalized_tanh", "per_channel"]
+BUDGET = Budget(total_s=60, static_s=0, case_s=0.01)
+
+
+class FakeClock:
+    """Runs each call once; each round lasts a second, calls take 1, 2, 3, ... ms in their order."""
+
+    warmup_s, min_batch_ms = 0.0, 0.0
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> float:
+        return self.seconds
+
+    def round(self, calls: Sequence[Callable[[], object]], repeats: Sequence[int]) -> list[float]:
+        self.seconds += 1
+        for call in calls:
+            call()
+        return [float(i + 1) for i, _ in enumerate(repeats)]
+
+
+@pytest.fixture(autouse=True)
+def no_compile(monkeypatch):
+    """torch.compile takes seconds a case; its place is taken by the plain formula."""
+    monkeypatch.setitem(providers.PROVIDERS, "torch.compile", lambda case: case.op.eager)
+
+
+def tiny(op=SIGMOID, direction="forward", dtype=torch.float32, shape=TINY):
+    return Case(op, direction, dtype, shape)
+
+
+def perform(tmp_path, selected, **changes):
+    arguments = {
+        "quick": True,
+        "records_dir": tmp_path / "records",
+        "report_dir": tmp_path / "report",
+        "selected": selected,
+        "architectures": ["sm_90"],
+        "budget": BUDGET,
+        "device": CPU,
+        "clock": FakeClock(),
+    }
+    return run(**arguments | changes)
+
+
+@pytest.fixture
+def no_static(monkeypatch):
+    monkeypatch.setattr(static, "kernels", lambda _arch, _dtypes: [])
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Two kernels whose counts are known, in place of 18 that take seconds to compile."""
+    counts = Counts(20.0, 2.0, 10.0, 16, 16, 16, 24, 0)
+    variants = [v for v in REGISTRY["scaled_sigmoid"].variants if v.name == "scalar"]
+
+    def kernels(arch, dtypes):
+        return [
+            inspect.Row("scaled_sigmoid", variant, dtype, arch, 1024, 4, counts)
+            for variant in variants
+            for dtype in dtypes
+        ]
+
+    monkeypatch.setattr(static, "kernels", kernels)
+
+
+@pytest.mark.parametrize("op", OPS.values(), ids=lambda op: f"{op.name}-{op.variant}")
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_every_provider_agrees_with_float64(op, direction, dtype, layout):
+    shape = Shape("tiny", 0.0, channels=5, side=6, layout=layout, ragged=True)
+    rows = measure.measure_case(
+        tiny(op, direction, dtype, shape), CPU, FakeClock(), "r", [], budget_s=1.0
+    )
+    assert [row["provider"] for row in rows] == ["yardstick", *providers.PROVIDERS]
+    assert [row["status"] for row in rows] == ["ok"] * 4
+    assert all(0 < row["max_err"] < providers.TOLERANCE for row in rows[1:])
+    assert [row["ms_p50"] for row in rows] == [1.0, 2.0, 3.0, 4.0]
+    assert [row["share_of_yardstick"] for row in rows] == [1.0, 1 / 2, 1 / 3, 1 / 4]
+    assert [row["speedup_vs_eager"] for row in rows] == [3.0, 1.5, 1.0, 3 / 4]
+    assert rows[0]["yardstick"] == ("copy" if direction == "forward" else "add")
+
+
+def test_bytes_are_those_that_have_to_move():
+    assert tiny().bytes == 2 * 64 * 4
+    assert tiny(direction="backward", dtype=torch.bfloat16).bytes == 3 * 64 * 2
+    assert tiny(CHANNEL).bytes == 2 * 64 * 4 + 4 * 4
+    assert Shape("ragged", 1, ragged=True).sizes(4) == (5, 65, 33, 31)
+
+
+WRONG = {
+    "four sigmoid, not centred": dataclasses.replace(SIGMOID, ours=lambda x: 4 * torch.sigmoid(x)),
+    "loses NaN-free digits": dataclasses.replace(
+        SIGMOID, ours=lambda x: SIGMOID.eager(x) * 1.00001
+    ),
+    "another dtype": dataclasses.replace(SIGMOID, ours=lambda x: SIGMOID.eager(x).double()),
+    "not a number": dataclasses.replace(SIGMOID, ours=lambda x: SIGMOID.eager(x) * torch.nan),
+}
+
+
+@pytest.mark.parametrize("op", WRONG.values(), ids=WRONG)
+def test_a_wrong_result_is_a_row_and_never_a_time(op):
+    clock = FakeClock()
+    rows = measure.measure_case(tiny(op), CPU, clock, "r", [], budget_s=1.0)
+    ours = rows[1]
+    assert (ours["provider"], ours["status"]) == ("triton_acts", "wrong")
+    assert not ours["ms_p50"] > 0
+    assert rows[2]["status"] == "ok"
+    assert rows[2]["ms_p50"] == 2.0
+
+
+def test_a_wrong_weight_gradient_is_found():
+    def detached(x, w):
+        return CHANNEL.eager(x, w + 0.01 * (w - w.detach()))
+
+    op = dataclasses.replace(CHANNEL, ours=detached)
+    rows = measure.measure_case(tiny(op, "backward"), CPU, FakeClock(), "r", [], budget_s=1.0)
+    assert [row["status"] for row in rows] == ["ok", "wrong", "ok", "ok"]
+
+
+def test_a_machine_without_a_compiler_is_a_row(monkeypatch):
+    def unavailable(_case):
+        raise RuntimeError("no C++ compiler\nis here")
+
+    monkeypatch.setitem(providers.PROVIDERS, "torch.compile", unavailable)
+    rows = measure.measure_case(tiny(), CPU, FakeClock(), "r", [], budget_s=1.0)
+    assert rows[3]["status"] == "not available: RuntimeError: no C++ compiler ... is here"
+    assert rows[1]["status"] == "ok"
+
+
+@pytest.mark.usefixtures("counted")
+def test_a_run_writes_records_and_a_report(tmp_path):
+    outcome = perform(tmp_path, [tiny(), tiny(CHANNEL, "backward", torch.bfloat16)])
+    runs = read(tmp_path / "records" / "runs.csv", RUNS)
+    results = read(tmp_path / "records" / "cpu.csv", RESULTS)
+    assert runs.problems == results.problems == []
+    assert len(runs.rows) == 1
+    assert len(results.rows) == len(outcome.rows) == 8
+    assert {row["run_id"] for row in results.rows} == {runs.rows[0]["run_id"]}
+    assert runs.rows[0]["canary_gbps"] == pytest.approx(2 * 2**26 / 1e6)
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "a CPU (no GPU: the plain PyTorch composite ran, not the Triton kernels)" in text
+    assert "eager 1.50 (1.50 to 1.50), torch.compile 2.00 (2.00 to 2.00)" in text
+    assert "| scaled_sigmoid | scalar | forward | float32 | 1x4x4x4 |" in text
+    assert text.count(f" {static.BASIS} |") == 2 * 4  # each row of both static tables
+    assert "| h100-80gb-pcie | h100-80gb-sxm | h100-94gb-nvl | h20 | h200 |" in text
+    assert " (dram) |" in text
+    assert "Left out in this run: sm_75" in text
+    assert all(path.exists() for path in outcome.files)
+
+
+@pytest.mark.usefixtures("no_static")
+def test_a_noisy_run_is_called_so(tmp_path):
+    outcome = perform(tmp_path, [tiny()])
+    assert "Noise" not in "\n".join(report.summary(outcome.meta, outcome.rows))
+    rows = [row | {"ms_p80": 1.3 * row["ms_p20"]} for row in outcome.rows]
+    assert "Noise: in 1 of 1 cases" in "\n".join(report.summary(outcome.meta, rows))
+
+
+@pytest.mark.usefixtures("no_static")
+def test_the_report_is_the_same_when_made_again(tmp_path):
+    perform(tmp_path, [tiny()])
+    file = tmp_path / "report" / "report.md"
+    first = file.read_text()
+    meta, rows, problems = report.newest([tmp_path / "none", tmp_path / "records"])
+    predicted = static.read(tmp_path / "report" / "static.csv")
+    report.write(tmp_path / "report", meta, rows, predicted, problems)
+    numbers = [line for line in first.splitlines() if line.startswith("|")]
+    assert [line for line in file.read_text().splitlines() if line.startswith("|")] == numbers
+
+
+@pytest.mark.usefixtures("no_static")
+def test_damaged_records_are_named_in_the_report(tmp_path):
+    perform(tmp_path, [tiny()])
+    path = tmp_path / "records" / "cpu.csv"
+    path.write_text(path.read_text().replace(",64,", ",many,", 1))
+    meta, rows, problems = report.newest([tmp_path / "records"])
+    assert len(rows) == 3
+    text = report.write(tmp_path, meta, rows, [], problems).read_text()
+    assert f"{path}, line 2: " in text
+
+
+@pytest.mark.usefixtures("no_static")
+def test_what_the_budget_does_not_reach_is_a_row(tmp_path):
+    outcome = perform(tmp_path, [tiny()], budget=Budget(0, 0, 0.01))
+    assert [row["status"] for row in outcome.rows] == ["left out: out of time"]
+    assert "1 rows: left out: out of time" in "\n".join(report.summary(outcome.meta, outcome.rows))
+
+
+@pytest.mark.usefixtures("no_static")
+def test_interruption_keeps_complete_rows(tmp_path, monkeypatch):
+    measured = runner.measure_case
+
+    def interrupted(case, *rest):
+        if case.direction == "backward":
+            raise KeyboardInterrupt
+        return measured(case, *rest)
+
+    monkeypatch.setattr(runner, "measure_case", interrupted)
+    outcome = perform(tmp_path, [tiny(), tiny(direction="backward")])
+    assert outcome.interrupted
+    assert len(read(tmp_path / "records" / "cpu.csv", RESULTS).rows) == 4
+    assert (tmp_path / "report" / "report.md").exists()
+
+
+def test_without_triton_the_static_table_is_left_out(tmp_path, monkeypatch, capsys):
+    def missing(_arch, _dtypes):
+        raise RuntimeError("Triton is not installed")
+
+    monkeypatch.setattr(static, "kernels", missing)
+    outcome = perform(tmp_path, [tiny()])
+    assert outcome.static == []
+    assert len(outcome.rows) == 4
+    assert "Triton is not installed" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("counted")
+def test_a_kernel_is_recorded_with_its_prediction():
+    kernels = static.kernels("sm_90", [torch.bfloat16, torch.float32])
+    gpu = next(gpu for gpu in gpus.table() if gpu.slug == "h200")
+    large = Shape("64 MiB", 64)
+    columns = static.columns_for(tiny(dtype=torch.bfloat16, shape=large), gpu, kernels)
+    assert (columns["regs"], columns["spills"], columns["instr_per_elt"]) == (24, 0, 20.0)
+    assert columns["predicted_bound"] == "dram"
+    assert columns["predicted_ms"] == pytest.approx(2 * 2**26 / 4800e9 * 1e3)
+    assert static.columns_for(tiny(CHANNEL), gpu, kernels) == {}
+    assert static.columns_for(tiny(), gpus.table()[0], kernels) == {}
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_the_cases_cover_every_op_and_direction(kind, quick):
+    found = cases(kind, quick)
+    covered = {(case.op.name, case.op.variant, case.direction) for case in found}
+    assert covered == {(*op, way) for op in OPS for way in ("forward", "backward")}
+    assert len({case.label for case in found}) == len(found)
+    if kind == "gpu" and not quick:
+        assert any(case.numel % 16 for case in found)
+        assert {case.shape.layout for case in found} == {"contiguous", "channels_last"}
+    with pytest.raises(ValueError, match="'tpu'"):
+        cases("tpu", quick)
+
+
+@pytest.mark.parametrize(
+    ("arch", "count", "gib", "expected"),
+    [
+        ("sm_90", 132, 139.8, "h200"),
+        ("sm_90", 132, 79.2, "h100-80gb-sxm"),
+        ("sm_90", 60, 39.5, "nvidia-sm_90-sm60-40g"),
+        ("sm_90", 132, 60.0, "nvidia-sm_90-sm132-60g"),
+    ],
+)
+def test_slugs(arch, count, gib, expected):
+    assert slug("nvidia", arch, count, gib) == expected
