@@ -19,9 +19,9 @@ from torch.autograd import forward_ad
 
 from . import _check, _triton
 
-__all__ = ["differentiable", "kernel_road", "plain"]
+__all__ = ["CPU_KERNELS", "KERNEL_DTYPES", "differentiable", "kernel_road", "plain"]
 
-_KERNEL_DTYPES = frozenset((torch.float16, torch.bfloat16, torch.float32))
+KERNEL_DTYPES = frozenset((torch.float16, torch.bfloat16, torch.float32))
 _STRIDED = torch.strided
 _functorch_level = _functorch.peek_interpreter_stack
 _batched = _functorch.is_batchedtensor
@@ -29,7 +29,7 @@ _legacy_batched = _functorch.is_legacy_batchedtensor
 _grad_enabled = torch.is_grad_enabled
 _Parameter = torch.nn.Parameter
 _is_compiling = torch.compiler.is_compiling
-_CPU_KERNELS = _triton.INTERPRETED  # CPU tensors take the kernel road, through Triton's interpreter
+CPU_KERNELS = _triton.INTERPRETED  # CPU tensors take the kernel road, through Triton's interpreter
 
 
 def kernel_road(op: str, x: Tensor) -> bool:
@@ -42,7 +42,7 @@ def kernel_road(op: str, x: Tensor) -> bool:
         dtype, layout = x.dtype, x.layout
     except AttributeError:
         _check.reject(op, x)
-    if dtype not in _KERNEL_DTYPES:
+    if dtype not in KERNEL_DTYPES:
         if dtype is not torch.float64 or layout is not _STRIDED:
             _check.reject(op, x)
         return False
@@ -50,7 +50,7 @@ def kernel_road(op: str, x: Tensor) -> bool:
         _check.reject(op, x)
     # CPU tensors leave here; the composite is also what Dynamo, functorch and the rest want of
     # them.
-    if not (x.is_cuda or _CPU_KERNELS) or not _triton.INSTALLED:
+    if not (x.is_cuda or CPU_KERNELS) or not _triton.INSTALLED:
         return False
     return not _is_compiling() and plain(x)
 
@@ -69,7 +69,7 @@ def plain(*tensors: Tensor) -> bool:
         kind = type(x)
         if (
             (kind is not Tensor and kind is not _Parameter)
-            or not (x.is_cuda or (_CPU_KERNELS and x.is_cpu))
+            or not (x.is_cuda or (CPU_KERNELS and x.is_cpu))
             or x.is_neg()
             or x._is_zerotensor()
             or x.is_nested

@@ -171,6 +171,6 @@ print(bool(x.grad.isfinite().all()))
 
 
 def test_interpreter_is_chosen_by_the_environment():
-    code = "from triton_acts import _dispatch; print(_dispatch._CPU_KERNELS)"
+    code = "from triton_acts import _dispatch; print(_dispatch.CPU_KERNELS)"
     assert run(code) == "False"
     assert run(code, TRITON_INTERPRET="1") == "True"

@@ -81,7 +81,7 @@ def install(monkeypatch):
     FAKE.launches.clear()
     rate = gpus.DeviceRate(32, 18.4)
     monkeypatch.setattr(driver, "_active", FAKE)
-    monkeypatch.setattr(_dispatch, "_CPU_KERNELS", True)
+    monkeypatch.setattr(_dispatch, "CPU_KERNELS", True)
     monkeypatch.setattr(gpus, "device_rate", lambda device: rate)
     config._for_device.cache_clear()
     return FAKE

@@ -18,6 +18,8 @@ from ._per_channel import PerChannel, apply_per_channel
 __all__ = ["PENALIZED_TANH", "PENALIZED_TANH_PER_CHANNEL", "PenalizedTanh", "penalized_tanh"]
 
 _leaky_relu = torch._C._nn.leaky_relu  # what nn.functional.leaky_relu calls
+_grad_enabled = torch.is_grad_enabled
+_leaky_relu_ = torch._C._nn.leaky_relu_
 
 
 @jit
@@ -42,7 +44,8 @@ def _coefs(dtype: torch.dtype, a: float) -> tuple[float, ...]:
 
 
 def _composite(x: Tensor, a: float) -> Tensor:
-    return _leaky_relu(torch.tanh(x), a)
+    t = x.tanh()  # in place below where autograd keeps no result
+    return _leaky_relu(t, a) if _grad_enabled() else _leaky_relu_(t, a)
 
 
 def _derivative(x: Tensor, a: float | Tensor) -> Tensor:
@@ -81,9 +84,12 @@ def _penalized_tanh_slopes(x, a, one):
 
 
 def _composite_per_channel(x: Tensor, a: Tensor) -> Tensor:
+    # prelu's kernel multiplies in float32 inside; torch.prelu itself is on autocast's lists
     t = torch.tanh(x)
+    if a.dtype is x.dtype:
+        return torch._prelu_kernel(t, a)
     wide = torch.promote_types(x.dtype, torch.float32)
-    return torch.where(x > 0, t, (a.to(wide) * t).to(x.dtype))
+    return torch._prelu_kernel(t.to(wide), a.to(wide)).to(x.dtype)
 
 
 def _weight_derivative(x: Tensor, a: Tensor) -> Tensor:
@@ -126,7 +132,7 @@ def penalized_tanh(
 
     Source: Xu et al., arXiv 1602.05980.
     """
-    if not isinstance(a, Tensor):
+    if type(a) is float or not isinstance(a, Tensor):
         return apply(PENALIZED_TANH, x, (a,), save)
     return apply_per_channel(PENALIZED_TANH_PER_CHANNEL, x, a, channel_dim, save)
 

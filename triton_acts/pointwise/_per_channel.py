@@ -190,7 +190,8 @@ def _broadcast(w: Tensor, x: Tensor, channel_dim: int) -> Tensor:
     """W as a view that broadcasts along x's channel dimension."""
     if w.shape[0] == 1:
         return w if x.dim() else w.view(())
-    return w.view([-1 if i == channel_dim % x.dim() else 1 for i in range(x.dim())])
+    inner = x.dim() - 1 - channel_dim % x.dim()
+    return w.view(-1, *(1,) * inner) if inner else w
 
 
 def _cut(dense: Tensor, w: Tensor, channel_dim: int) -> tuple[int, int, int, Tiles]:

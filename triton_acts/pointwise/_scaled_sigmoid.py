@@ -15,6 +15,9 @@ from .. import math as _math
 from .._triton import jit, tl
 from ._define import Pointwise, apply, tie_breaker
 
+_NAME = "scaled_sigmoid"
+_grad_enabled = torch.is_grad_enabled
+
 __all__ = ["SCALED_SIGMOID", "ScaledSigmoid", "scaled_sigmoid"]
 
 
@@ -54,8 +57,9 @@ def _coefs(dtype: torch.dtype, scale: float, bias: float) -> tuple[float, ...]:
 
 def _composite(x: Tensor, scale: float, bias: float) -> Tensor:
     if bias == -scale / 2:
-        return torch.tanh_(x * 0.5) * (scale / 2)  # in place where autograd keeps no result
-    return torch.sigmoid(x).mul(scale).add_(bias)
+        t = (x * 0.5).tanh_()  # in place wherever autograd keeps no result
+        return t * (scale / 2) if _grad_enabled() else t.mul_(scale / 2)
+    return torch.rsub(x.sigmoid(), bias, alpha=-scale)  # one operator for both
 
 
 def _derivative(x: Tensor, scale: float, bias: float) -> Tensor:
@@ -68,7 +72,7 @@ def _derivative_from_output(y: Tensor, scale: float, bias: float) -> Tensor:
 
 
 SCALED_SIGMOID = Pointwise(
-    name="scaled_sigmoid",
+    name=_NAME,
     fn=_scaled_sigmoid,
     slope=_scaled_sigmoid_slope,
     slope_from_output=_scaled_sigmoid_slope_from_output,
@@ -106,7 +110,7 @@ def scaled_sigmoid(
     Source: Xu et al., arXiv 1602.05980.
     """
     if bias is None:
-        bias = -_check.real("scaled_sigmoid", "scale", scale) / 2
+        bias = -(scale if type(scale) is float else _check.real(_NAME, "scale", scale)) / 2
     return apply(SCALED_SIGMOID, x, (scale, bias), save)
 
 
