@@ -12,7 +12,7 @@ endif
 OUT ?= build/gpu
 STEPS ?= test,perf,sweep
 
-.PHONY: setup check fmt test perf gpu
+.PHONY: setup check fmt test accuracy perf gpu
 
 setup: $(READY)
 
@@ -34,6 +34,11 @@ fmt: $(READY)
 test: $(READY)
 	TRITON_INTERPRET=1 $(PYTHON) -m pytest tests/kernel_road
 	$(PYTHON) -m pytest tests
+
+# Measures the README's tables anew.
+accuracy: $(READY)
+	TRITON_INTERPRET=1 $(PYTHON) -m pytest tests/kernel_road/test_accuracy.py --accuracy-table README.md
+	PYTHONPATH=tests $(PYTHON) -m support.tables
 
 perf: $(READY)
 	$(PYTHON) -m perf run $(if $(QUICK),--quick)

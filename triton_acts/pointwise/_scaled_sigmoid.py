@@ -10,12 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .. import _check
 from .. import math as _math
 from .._triton import jit, tl
 from ._define import Pointwise, apply, tie_breaker
 
-_NAME = "scaled_sigmoid"
 _grad_enabled = torch.is_grad_enabled
 
 __all__ = ["SCALED_SIGMOID", "ScaledSigmoid", "scaled_sigmoid"]
@@ -72,7 +70,7 @@ def _derivative_from_output(y: Tensor, scale: float, bias: float) -> Tensor:
 
 
 SCALED_SIGMOID = Pointwise(
-    name=_NAME,
+    name="scaled_sigmoid",
     fn=_scaled_sigmoid,
     slope=_scaled_sigmoid_slope,
     slope_from_output=_scaled_sigmoid_slope_from_output,
@@ -110,7 +108,10 @@ def scaled_sigmoid(
     Source: Xu et al., arXiv 1602.05980.
     """
     if bias is None:
-        bias = -(scale if type(scale) is float else _check.real(_NAME, "scale", scale)) / 2
+        try:
+            bias = scale * -0.5
+        except TypeError:
+            bias = 0.0  # scale is no number, which is reported before anything is computed
     return apply(SCALED_SIGMOID, x, (scale, bias), save)
 
 
