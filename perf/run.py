@@ -87,7 +87,7 @@ def run(
     Args:
         quick: the short list of cases and architectures.
         report_dir: where report.md and static.csv go.
-        records_dir: where the CSV files go; None for perf/records, or its ignored local/ on a CPU.
+        records_dir: where the CSV files go; None for perf/records/local, which git ignores.
         started: `time.monotonic()` when the command began; budgets count from there.
         selected: the cases, by default those of the device.
         architectures: for the static table, by default all, or a few when quick.
@@ -101,7 +101,7 @@ def run(
     clock = clock or _clock(device)
     todo = cases(device.kind, quick) if selected is None else list(selected)
     if records_dir is None:
-        records_dir = ROOT / "perf" / "records" / ("local" if device.kind == "cpu" else "")
+        records_dir = ROOT / "perf" / "records" / "local"
     outcome = Outcome(devices.describe(device, _canary(device, clock), SEED, sys.argv[1:]))
     report_dir.mkdir(parents=True, exist_ok=True)
     results, table = records_dir / f"{device.slug}.csv", report_dir / "static.csv"
@@ -128,7 +128,7 @@ def run(
 def _kernels_of(arch: str) -> list[inspect.Row]:
     """Machine code of the kernels on the GPU at hand; none if it cannot be had."""
     try:
-        return static.kernels(arch, [*static.DTYPES, torch.float16])
+        return static.kernels(arch, [*static.DTYPES, torch.float16], (*static.LAYOUTS, "innerN"))
     except Exception as problem:  # measuring does not need it
         print(f"no predictions beside the measurements of {arch}: {one_line(problem)}")
         return []

@@ -35,18 +35,29 @@ __all__ = [
 BASIS = "predicted from machine code"
 QUICK = ("sm_90",)
 DTYPES = (torch.bfloat16, torch.float32)  # in this order, should the time not do for both
+LAYOUTS = ("flat", "inner1")
 NUMEL = 1 << 25  # the rate is predicted for this many elements: the launch does not count
 COLUMNS = (*inspect.COLUMNS, "gpu", "predicted_gbps", "predicted_bound", "basis")
 
 
-def kernels(arch: str, dtypes: Sequence[torch.dtype]) -> list[inspect.Row]:
-    """Every kernel variant of every op on an architecture.
+def kernels(
+    arch: str, dtypes: Sequence[torch.dtype], layouts: Sequence[str] = LAYOUTS
+) -> list[inspect.Row]:
+    """The kernels that training launches, of every op, on an architecture.
+
+    Disassembling takes 0.5 s a kernel, so memory modes, fixed weights and further layouts are left
+    to `python -m triton_acts.tuning inspect`.
 
     Raises:
         RuntimeError: Triton is missing or runs in its interpreter.
         ValueError: arch is not in the table of GPUs.
     """
-    return list(inspect.rows([arch], list(REGISTRY), dtypes))
+    names = ("scalar", "per_channel")
+    return list(
+        inspect.rows(
+            [arch], list(REGISTRY), dtypes, lambda v: v.name in names and v.layout in layouts
+        )
+    )
 
 
 def rows(found: Iterable[inspect.Row]) -> list[Row]:

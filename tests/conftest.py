@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def accuracy_table(request):
-    """Collects (op, arithmetic, what, dtype, errors); `--accuracy-table FILE` writes them as Markdown."""
+    """Collects errors for the README's table, which `--accuracy-table README.md` writes."""
 
     def add(op, arithmetic, what, dtype, errors, misrounded=None):
         row = (op, what, str(dtype).removeprefix("torch."), arithmetic)

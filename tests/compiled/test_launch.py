@@ -17,7 +17,7 @@ OPS = pytest.mark.parametrize("op", ALL, ids=lambda op: op.name)
 
 @pytest.fixture(autouse=True)
 def binder_agrees(monkeypatch):
-    """At every launch asks Triton's own binder too: the same compiled kernel, the same arguments."""
+    """At every launch asks Triton's own binder too: it must name the same compiled kernel."""
     real = _launch.Launcher._run
 
     def run(self, device, grid, key, args, num_warps):
@@ -141,8 +141,8 @@ def test_amd_goes_through_the_binder(gpu, monkeypatch):
     """AMD's compiler specialises on storage sizes that our key does not hold: nothing is kept."""
 
     class Compiled:
-        class metadata:  # noqa: N801
-            class target:  # noqa: N801
+        class metadata:
+            class target:
                 backend = "hip"
 
     class Kernel:

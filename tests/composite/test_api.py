@@ -135,14 +135,14 @@ def test_modules(module):
     x = torch.randn(3, 4, 4, requires_grad=True)
     y = module(x)
     y.sum().backward()
-    for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):  # noqa: S301
+    for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
         assert torch.equal(twin(x), y)
         assert repr(twin) == repr(module)
     buffer = io.BytesIO()
     torch.save(module.state_dict(), buffer)
     buffer.seek(0)
     module.load_state_dict(torch.load(buffer, weights_only=True))
-    rebuilt = eval(repr(module), {name: getattr(ta, name) for name in ta.nn.__all__})  # noqa: S307
+    rebuilt = eval(repr(module), {name: getattr(ta, name) for name in ta.nn.__all__})
     assert repr(rebuilt) == repr(module)
 
 

@@ -21,7 +21,7 @@ PAIRS = {
 
 
 def fastest(f, x, n):
-    """Seconds a call in the fastest of a few short stretches: what others run meanwhile drops out."""
+    """Seconds a call in the fastest of a few stretches: what others run meanwhile drops out."""
     times = []
     for _ in range(7):
         start = time.perf_counter()

@@ -15,7 +15,7 @@ POINTS = ulp.neighbourhood([0.55, 1.1, 4.0, 512.0, 0.0078125, 88.0, 43.6, 2.0**-
 
 @pytest.fixture(params=["interpreter", "documented hardware errors"])
 def arithmetic(request, monkeypatch):
-    """The interpreter's arithmetic as it is, and with the worst errors that the hardware may make."""
+    """The interpreter's arithmetic as it is, and with the worst errors that hardware may make."""
     if request.param != "interpreter":
         if not _triton.INTERPRETED:
             pytest.skip("the GPU's own arithmetic is measured instead")

@@ -129,7 +129,7 @@ def test_nothing_is_written_outside(op, n, offset, device, monkeypatch):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
 @pytest.mark.parametrize("op", ALL, ids=lambda op: op.name)
 def test_special_values(op, dtype, device):
-    """Infinities saturate exactly, NaN goes through, the sign of zero stays, dx vanishes far out."""
+    """Infinities saturate exactly, NaN and the sign of zero go through, dx vanishes far out."""
     payload = torch.tensor([0x7FC12345], dtype=torch.int32).view(torch.float32).item()
     x = torch.tensor([torch.inf, -torch.inf, torch.nan, payload, 0.0, -0.0, 200.0, -200.0]).to(
         dtype

@@ -119,7 +119,7 @@ print(*sorted(new - set(sys.stdlib_module_names)))
 
 
 def test_import_asks_no_driver_and_changes_nothing():
-    """No CUDA context, no active Triton driver, no environment variable, no RNG, no thread count."""
+    """No CUDA context, no active Triton driver, no change of environment or random state."""
     code = """
 import os, torch
 environment, state = dict(os.environ), torch.get_rng_state()

@@ -16,7 +16,7 @@ def test_code_blocks_run():
     assert len(blocks) >= 2
     namespace = {}
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), namespace)  # noqa: S102
+        exec(compile(block, "README.md", "exec"), namespace)
 
 
 def test_make_targets_exist():

@@ -10,13 +10,13 @@ KINDS = ("interpreter", "documented hardware errors")
 
 
 def table(rows):
-    """Markdown: a line for each (op, quantity, dtype), from {(op, quantity, dtype, kind): figures}."""
+    """Markdown from {(op, quantity, dtype, kind): (error, misrounded)}, a line for both kinds."""
     lines = [HEADER]
     for op, what, dtype in dict.fromkeys(key[:3] for key in rows):
         cells = [rows[op, what, dtype, k] for k in KINDS if (op, what, dtype, k) in rows]
         errors = " / ".join(f"{error:.2f}" for error, _ in cells)
         wrong = " / ".join("" if count is None else str(count) for _, count in cells)
-        what = what.replace("|", "\\|")  # noqa: PLW2901
+        what = what.replace("|", "\\|")
         lines.append(f"| {op} | {what} | {dtype} | {errors} | {wrong.strip(' /')} |")
     return "\n".join(lines) + "\n"
 

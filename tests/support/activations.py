@@ -6,8 +6,8 @@ import torch
 from triton_acts.pointwise._define import apply
 
 PARAMETER_BOUNDED = {
-    # With a bias that does not centre it, the curve is a sum that may cancel: the unit is then the ULP
-    # of the largest of its terms.
+    # With a bias that does not centre it, the curve is a sum that may cancel: the unit is then the
+    # ULP of the largest of its terms.
     "scaled_sigmoid": lambda scale, bias: 0.0 if bias == -scale / 2 else max(abs(scale), abs(bias)),
 }
 

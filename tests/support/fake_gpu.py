@@ -1,7 +1,7 @@
-"""A GPU that is not there: Triton binds, compiles and looks up as on a GPU, and launches are recorded.
+"""A GPU that is not there: launches are recorded, and everything before them is real.
 
-CPU tensors take the kernel road. Everything up to the launch is real: the guards, the look-up, Triton's
-JIT binder with its specialisation, and the compiler.
+CPU tensors take the kernel road: guards, look-up, Triton's JIT binder with its specialisation,
+and its compiler.
 """
 
 from dataclasses import dataclass, field

@@ -1,8 +1,8 @@
 """Makes Triton's interpreter compute as a GPU may: fused multiply-add, approximate exp2 and rsqrt.
 
-The interpreter rounds fma twice and has exact transcendental functions; a kernel that is accurate only
-with those passes there and fails on a GPU. PTX documents ex2.approx.ftz with a relative error of 2^-22.5
-and subnormals flushed to zero, rsqrt.approx.ftz with 2^-22.9.
+The interpreter rounds fma twice and has exact elementary functions; a kernel that is accurate only
+with those passes there and fails on a GPU. PTX documents ex2.approx.ftz with a relative error of
+2^-22.5 and subnormals flushed to zero, rsqrt.approx.ftz with 2^-22.9.
 """
 
 import numpy as np

@@ -1,13 +1,13 @@
-"""A toy activation, softsign `a x / (1 + |x|)`, as somebody might add one: what `pointwise.ALL` asks of it, and nothing else.
+"""A toy activation, softsign `a x / (1 + |x|)`: what `pointwise.ALL` asks for, and nothing else.
 
 As a pytest plugin (`-p support.toy`) it joins `ALL` before tests are collected.
 """
 
+from triton_acts._triton import jit, tl
 from triton_acts.pointwise import ALL
 from triton_acts.pointwise._define import Pointwise
 from triton_acts.pointwise._variants import pointwise_spec
 from triton_acts.tuning.registry import register
-from triton_acts._triton import jit, tl
 
 
 @jit

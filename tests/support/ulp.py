@@ -47,7 +47,7 @@ def rounded(reference, dtype):
 def misrounded(value, reference, dtype):
     """Which float32 (or wider) values, stored in `dtype`, are not the rounded reference.
 
-    Where float64 cannot tell the reference from a tie, both neighbours pass; below FLUSH, `FLUSH` does.
+    Where float64 cannot tell the reference from a tie, both neighbours pass.
     """
     stored = rounded(np.asarray(value, np.float64), dtype)
     step = unit(reference, dtype)

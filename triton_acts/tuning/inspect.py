@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -103,7 +103,10 @@ def config_for(arch: str, itemsize: int) -> Config:
 
 
 def rows(
-    archs: Sequence[str], ops: Sequence[str], dtypes: Sequence[torch.dtype] = DTYPES
+    archs: Sequence[str],
+    ops: Sequence[str],
+    dtypes: Sequence[torch.dtype] = DTYPES,
+    keep: Callable[[Variant], bool] = lambda _: True,
 ) -> Iterator[Row]:
     """Compiles and counts every variant of `ops`, in a fixed order, as the rows become ready.
 
@@ -111,6 +114,7 @@ def rows(
         archs: architectures of the table.
         ops: names in the registry, which the package that defines the ops fills on import.
         dtypes: storage dtypes of x.
+        keep: which variants, all by default.
 
     Raises:
         ValueError: an architecture or an op is unknown.
@@ -123,6 +127,7 @@ def rows(
         (op, variant, dtype, arch, config_for(arch, dtype.itemsize))
         for op in ops
         for variant in REGISTRY[op].variants
+        if keep(variant)
         for dtype in dtypes
         for arch in archs
     ]
