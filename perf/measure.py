@@ -147,7 +147,7 @@ def _kernel_columns(
     """What the kernel was launched with, and what its machine code predicts for this GPU."""
     columns: Row = {"config_source": "analytic"}
     if case.op.variant == "scalar":
-        chosen = config.default_config(inputs.x)
+        chosen = config.default_config(inputs.x.get_device(), inputs.x.dtype)
         columns |= {
             "block": chosen.block,
             "elements_per_thread": chosen.elements_per_thread,

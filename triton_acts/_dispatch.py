@@ -48,36 +48,41 @@ def kernel_road(op: str, x: Tensor) -> bool:
         return False
     if layout is not _STRIDED:
         _check.reject(op, x)
-    # CPU tensors leave here; the composite is also what Dynamo, functorch and the rest want of
-    # them.
+    # CPU tensors leave here: the composite is also what Dynamo and functorch want of them.
     if not (x.is_cuda or CPU_KERNELS) or not _triton.INSTALLED:
         return False
-    return not _is_compiling() and plain(x)
+    return not _is_compiling() and _outside_transforms() and _own_memory(x)
 
 
 def plain(*tensors: Tensor) -> bool:
-    """True if no transform, mode or trace is active and each tensor's memory holds its values."""
-    if (
-        _functorch_level() is not None
-        or _dispatch_modes()
-        or _function_modes()
-        or forward_ad._current_level >= 0
-        or _tracing_state() is not None
-    ):
+    """True if no transform is active and a kernel may read each tensor's memory as its values.
+
+    What autograd hands to a backward may be batched although no transform is active.
+    """
+    if not _outside_transforms():
         return False
-    for x in tensors:
-        kind = type(x)
-        if (
-            (kind is not Tensor and kind is not _Parameter)
-            or not (x.is_cuda or (CPU_KERNELS and x.is_cpu))
-            or x.is_neg()
-            or x._is_zerotensor()
-            or x.is_nested
-            or _batched(x)
-            or _legacy_batched(x)
-        ):
-            return False
-    return True
+    return all(_own_memory(x) and not _batched(x) and not _legacy_batched(x) for x in tensors)
+
+
+def _outside_transforms() -> bool:
+    return (
+        _functorch_level() is None
+        and not _dispatch_modes()
+        and not _function_modes()
+        and forward_ad._current_level < 0
+        and _tracing_state() is None
+    )
+
+
+def _own_memory(x: Tensor) -> bool:
+    kind = type(x)
+    return (
+        (kind is Tensor or kind is _Parameter)
+        and (x.is_cuda or (CPU_KERNELS and x.is_cpu))
+        and not x.is_neg()
+        and not x._is_zerotensor()
+        and not x.is_nested
+    )
 
 
 def differentiable(*tensors: Tensor) -> bool:

@@ -17,7 +17,7 @@ from . import _triton
 __all__ = ["Launcher", "aligned"]
 
 
-def aligned(*tensors: Tensor) -> bool:
+def aligned(tensors: tuple[Tensor, ...]) -> bool:
     """True if all data pointers are multiples of 16 bytes, the fact that Triton specialises on."""
     bits = 0
     for x in tensors:
@@ -38,20 +38,6 @@ class Launcher:
         self._variants: dict[Any, Any] = {}
 
     def __call__(
-        self, x: Tensor, grid: tuple[int, int, int], key: Any, args: tuple[Any, ...], num_warps: int
-    ) -> None:
-        """Runs the kernel on x's device and that device's current stream."""
-        if _triton.INTERPRETED:
-            self.kernel[grid](*args)
-            return
-        device = x.get_device()
-        if device != _triton.driver.active.get_current_device():
-            with torch.cuda.device(device):
-                self._run(device, grid, key, args, num_warps)
-        else:
-            self._run(device, grid, key, args, num_warps)
-
-    def _run(
         self,
         device: int,
         grid: tuple[int, int, int],
@@ -59,10 +45,36 @@ class Launcher:
         args: tuple[Any, ...],
         num_warps: int,
     ) -> None:
-        compiled = self._variants.get((device, key))
-        if compiled is not None:
-            compiled[grid](*args)
+        """Runs the kernel on the device of that index, on its current stream."""
+        if _triton.INTERPRETED:
+            self.kernel[grid](*args)
             return
+        driver = _triton.driver.active
+        if device != driver.get_current_device():
+            with torch.cuda.device(device):
+                self(device, grid, key, args, num_warps)
+            return
+        compiled = self._variants.get((device, key))
+        if compiled is None:
+            self._bind(device, grid, key, args, num_warps)
+            return
+        listeners = _triton.triton.knobs.runtime
+        if listeners.launch_enter_hook.calls or listeners.launch_exit_hook.calls:
+            compiled[grid](*args)  # a profiler is attached: Triton's own call tells it
+            return
+        stream = driver.get_current_stream(device)
+        function, metadata = compiled.function, compiled.packed_metadata
+        compiled.run(*grid, stream, function, metadata, None, None, None, *args)
+
+    def _bind(
+        self,
+        device: int,
+        grid: tuple[int, int, int],
+        key: Any,
+        args: tuple[Any, ...],
+        num_warps: int,
+    ) -> None:
+        """Launches by Triton's own binder, and keeps the variant that it chose."""
         compiled = self.kernel[grid](*args, num_warps=num_warps)
         # AMD's compiler also specialises on the size of each pointer's storage: always ask it
         if compiled is not None and compiled.metadata.target.backend == "cuda":

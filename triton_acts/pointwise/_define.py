@@ -91,9 +91,9 @@ def apply(op: Pointwise, x: Tensor, params: tuple[Any, ...], save: str = "input"
     if (
         type(x) is Tensor
         and x.is_cpu
+        and not _dispatch.CPU_KERNELS
         and x.layout is _STRIDED
         and x.dtype in _KERNEL_DTYPES
-        and not _dispatch.CPU_KERNELS
     ):
         return op.composite(x, *params)
     if not _dispatch.kernel_road(op.name, x):
@@ -115,7 +115,7 @@ def _check_save(op: Pointwise, params: tuple[float, ...], save: str) -> None:
 def run_forward(fn: Any, x: Tensor, coefs: tuple[float, ...]) -> Tensor:
     """Launches `fn` over x; the result has x's strides where x is dense."""
     y = torch.empty_like(x)
-    if y.stride() != x.stride():
+    if not x.is_contiguous() and y.stride() != x.stride():
         x = y.copy_(x)  # in place from here on: a program reads its elements before it writes them
     _run_flat(_forward, (x, y), fn, coefs)
     return y
@@ -139,11 +139,12 @@ def _run_flat(
     numel = x.numel()
     if numel == 0:
         return
-    config = default_config(x)
+    device, dtype = x.get_device(), x.dtype
+    config = default_config(device, dtype)
     block, num_warps = config.block, config.num_warps
-    key = (id(fn), x.dtype, block, num_warps, aligned(*tensors))
+    key = (id(fn), dtype, block, num_warps, aligned(tensors))
     grid = (-(-numel // block), 1, 1)
-    launcher(x, grid, key, (*tensors, numel, coefs, fn, block), num_warps)
+    launcher(device, grid, key, (*tensors, numel, coefs, fn, block), num_warps)
 
 
 class _Function(torch.autograd.Function):

@@ -76,6 +76,17 @@ def _own_part(channels, inner, columns, MODE: tl.constexpr, LANES: tl.constexpr)
 
 
 @jit
+def _own_rows(outer, rows, MODE: tl.constexpr):
+    """The first of a program's rows and the one after its last."""
+    begin = tl.cast(tl.program_id(1), tl.int64) * rows
+    end = tl.minimum(begin + rows, outer)
+    if MODE == "shared":
+        begin = tl.cast(0, tl.int64)
+        end = tl.cast(1, tl.int64)
+    return begin, end
+
+
+@jit
 def _weights(w_ptr, first, left, inner, MODE: tl.constexpr, LANES: tl.constexpr):
     """The weights of a program's lanes  # [1, LANES], or the one that all share  # [1, 1]."""
     lanes = tl.arange(0, LANES)
@@ -132,8 +143,7 @@ def channel_forward(
     row = tl.arange(0, ROWS)[:, None]
     lane = tl.arange(0, LANES)[None, :]
     local = row * stride + lane
-    begin = tl.cast(tl.program_id(1), tl.int64) * rows
-    end = tl.minimum(begin + rows, outer)
+    begin, end = _own_rows(outer, rows, MODE)
     for o in range(begin, end, ROWS):
         for i in range(0, _extent(left, MODE), LANES):
             start = o * stride + first + i
@@ -179,8 +189,7 @@ def channel_backward(
     row = tl.arange(0, ROWS)[:, None]
     lane = tl.arange(0, LANES)[None, :]
     local = row * stride + lane
-    begin = tl.cast(tl.program_id(1), tl.int64) * rows
-    end = tl.minimum(begin + rows, outer)
+    begin, end = _own_rows(outer, rows, MODE)
     total = tl.zeros([ROWS, LANES], tl.float32)
     for o in range(begin, end, ROWS):
         for i in range(0, _extent(left, MODE), LANES):

@@ -215,11 +215,14 @@ def _launch(
 ) -> None:
     outer, channels, inner, t = cut
     x = tensors[0]
+    device = x.get_device()
+    num_warps = THREADS // default_config(device, x.dtype).warp_size
     integers = (channels, inner, t.rows, t.columns)
     fn, *flags = constants
-    key = (id(fn), x.dtype, aligned(*tensors), *map(_divisor, integers), *flags, t.mode, *t.tile)
-    args = (*tensors, outer, *integers, (tie_breaker(x.dtype),), *constants, t.mode, *t.tile)
-    launcher(x, t.grid, key, args, THREADS // default_config(x).warp_size)
+    variant = (*flags, t.mode, *t.tile)
+    key = (id(fn), x.dtype, aligned(tensors), num_warps, *map(_divisor, integers), *variant)
+    args = (*tensors, outer, *integers, (tie_breaker(x.dtype),), fn, *variant)
+    launcher(device, t.grid, key, args, num_warps)
 
 
 def _kernel_weight(w: Tensor) -> Tensor:

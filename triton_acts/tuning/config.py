@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 import torch
-from torch import Tensor
 
 from .. import _triton, gpus
 
@@ -48,11 +47,9 @@ def analytic(itemsize: int, warp_size: int = 32, bytes_per_clock_sm: float = 0.0
 _INTERPRETED = Config(2048, 1, 32)  # the interpreter pays by the program: few of 65,536 elements
 
 
-def default_config(x: Tensor) -> Config:
-    """The analytic config for x's dtype on x's device."""
-    if _triton.INTERPRETED:
-        return _INTERPRETED
-    return _for_device(x.get_device(), x.dtype)
+def default_config(device: int, dtype: torch.dtype) -> Config:
+    """The analytic config for a dtype on the GPU of that index."""
+    return _INTERPRETED if _triton.INTERPRETED else _for_device(device, dtype)
 
 
 @cache
