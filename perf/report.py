@@ -252,7 +252,7 @@ def _number(value: Any) -> str:
 
 
 def _ratio(other_ms: Any, ms: Any) -> float:
-    """Other_ms / ms, NaN where one is missing."""
+    """The ratio other_ms / ms, NaN where one is missing."""
     return other_ms / ms if other_ms and ms else math.nan
 
 

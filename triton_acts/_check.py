@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import NoReturn
 
 import torch
@@ -35,12 +36,12 @@ def real(op: str, name: str, value: object) -> float:
                 f"{op}: {name} must be a real number, got a Tensor of shape {tuple(value.shape)}; "
                 f"pass a Python float (a tensor's value would have to be copied from its device)"
             )
-        if isinstance(value, (bool, complex, str, bytes)):
+        if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"{op}: {name} must be a real number, got {value!r}")
         try:
-            value = float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            raise TypeError(f"{op}: {name} must be a real number, got {value!r}") from None
+            value = float(value)
+        except OverflowError:
+            value = float("inf")
     if value - value != 0:  # inf and NaN; math.isfinite is a graph break for torch.compile
         raise ValueError(f"{op}: {name} must be finite, got {value}")
     return value

@@ -14,15 +14,21 @@ from torch import Tensor
 
 from . import _triton
 
-__all__ = ["Launcher", "aligned"]
+__all__ = ["Launcher", "UnloadedInCaptureError", "alignment"]
 
 
-def aligned(tensors: tuple[Tensor, ...]) -> bool:
-    """True if all data pointers are multiples of 16 bytes, the fact that Triton specialises on."""
+def alignment(tensors: tuple[Tensor, ...]) -> int:
+    """A bit for each data pointer that is no multiple of 16 bytes: Triton specialises each."""
     bits = 0
     for x in tensors:
         bits |= x.data_ptr()
-    return not bits & 15
+    if not bits & 15:
+        return 0
+    return sum(1 << i for i, x in enumerate(tensors) if x.data_ptr() & 15)
+
+
+class UnloadedInCaptureError(RuntimeError):
+    """A kernel was not loaded when a CUDA graph was captured; the driver forbids it then."""
 
 
 class Launcher:
@@ -45,7 +51,11 @@ class Launcher:
         args: tuple[Any, ...],
         num_warps: int,
     ) -> None:
-        """Runs the kernel on the device of that index, on its current stream."""
+        """Runs the kernel on the device of that index, on its current stream.
+
+        Raises:
+            UnloadedInCaptureError: the variant is not loaded and a CUDA graph is being captured.
+        """
         if _triton.INTERPRETED:
             self.kernel[grid](*args)
             return
@@ -58,9 +68,9 @@ class Launcher:
         if compiled is None:
             self._bind(device, grid, key, args, num_warps)
             return
-        listeners = _triton.triton.knobs.runtime
-        if listeners.launch_enter_hook.calls or listeners.launch_exit_hook.calls:
-            compiled[grid](*args)  # a profiler is attached: Triton's own call tells it
+        enter, leave = _triton.knobs.launch_enter_hook, _triton.knobs.launch_exit_hook
+        if getattr(enter, "calls", enter) or getattr(leave, "calls", leave):
+            compiled[grid](*args)  # Triton's own call tells who listens
             return
         stream = driver.get_current_stream(device)
         function, metadata = compiled.function, compiled.packed_metadata
@@ -75,6 +85,8 @@ class Launcher:
         num_warps: int,
     ) -> None:
         """Launches by Triton's own binder, and keeps the variant that it chose."""
+        if torch.cuda.is_current_stream_capturing():
+            raise UnloadedInCaptureError
         compiled = self.kernel[grid](*args, num_warps=num_warps)
         # AMD's compiler also specialises on the size of each pointer's storage: always ask it
         if compiled is not None and compiled.metadata.target.backend == "cuda":

@@ -52,7 +52,7 @@ def tanh(x, one):
 
 
 @jit
-def root_exponential(u, RATE: tl.constexpr):
+def _root_exponential(u, RATE: tl.constexpr):
     """`exp(-RATE u / 2)` for u >= 0, its argument's rounding put back to first order.
 
     The square root of `exp(-RATE u)`: squared, it reaches the smallest subnormal, where one
@@ -73,7 +73,7 @@ def logistic_density(x, height, RATE: tl.constexpr):
     The derivative of the sigmoid (RATE 1, height 1) and of tanh (RATE 2, height 4), with full
     relative accuracy in the tails, where `s (1 - s)` and `1 - t^2` lose every digit.
     """
-    h = root_exponential(tl.abs(x), RATE)
+    h = _root_exponential(tl.abs(x), RATE)
     d = tl.fma(h, h, 1.0)
     d2 = d * d
     return (height * h) * tl.rsqrt(d2 * d2) * h
@@ -83,7 +83,7 @@ def logistic_density(x, height, RATE: tl.constexpr):
 def tanh_and_density(x):
     """tanh(x) and a quarter of its derivative, from one exponential."""
     u = tl.abs(x)
-    h = root_exponential(u, 2.0)
+    h = _root_exponential(u, 2.0)
     d = tl.fma(h, h, 1.0)
     d2 = d * d
     density = h * tl.rsqrt(d2 * d2) * h

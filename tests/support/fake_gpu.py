@@ -6,6 +6,7 @@ and its compiler.
 
 from dataclasses import dataclass, field
 
+import torch
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
@@ -45,13 +46,16 @@ class Driver:
         self.utils = Utils()
         self.target = GPUTarget("cuda", arch, 32)
         self.device = -1  # what a CPU tensor's get_device() says
-        record = self.launches
+        self.silent = False  # for timing what comes before a launch
+        record, fake = self.launches, self
 
         class Launcher:
             def __init__(self, src, metadata):
                 self.signature = src.signature
 
             def __call__(self, x, y, z, stream, function, packed, metadata, enter, leave, *args):
+                if fake.silent:
+                    return
                 assert len(args) == len(self.signature), "not the arguments that were compiled"
                 record.append(Launch(function, (x, y, z), args, self))
 
@@ -83,5 +87,6 @@ def install(monkeypatch):
     monkeypatch.setattr(driver, "_active", FAKE)
     monkeypatch.setattr(_dispatch, "CPU_KERNELS", True)
     monkeypatch.setattr(gpus, "device_rate", lambda device: rate)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
     config._for_device.cache_clear()
     return FAKE

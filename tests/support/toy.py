@@ -11,18 +11,18 @@ from triton_acts.tuning.registry import register
 
 
 @jit
-def _toy(x, a):
+def _toy(x, a, one):
     return a * x / (1.0 + tl.abs(x))
 
 
 @jit
-def _toy_slope(x, a):
+def _toy_slope(x, a, one):
     d = 1.0 + tl.abs(x)
     return a / d / d
 
 
 @jit
-def _toy_slope_from_output(y, a):
+def _toy_slope_from_output(y, a, one):
     d = 1.0 - tl.abs(y) / a
     return a * d * d
 
@@ -32,7 +32,6 @@ TOY = Pointwise(
     fn=_toy,
     slope=_toy_slope,
     slope_from_output=_toy_slope_from_output,
-    coefs=lambda dtype, a: (a,),
     composite=lambda x, a: a * x / (1 + x.abs()),
     derivative=lambda x, a: a / (1 + x.abs()) ** 2,
     derivative_from_output=lambda y, a: a * (1 - y.abs() / a) ** 2,

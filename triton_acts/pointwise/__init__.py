@@ -1,6 +1,7 @@
 """Activations that map each element on its own; tests, inspection and perf run over `ALL`."""
 
-from ..tuning.registry import register
+from triton_acts.tuning.registry import register
+
 from ._define import Pointwise
 from ._penalized_tanh import (
     PENALIZED_TANH,

@@ -9,14 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import _check, _dispatch
-from .._launch import Launcher, aligned
-from ..tuning.config import default_config
+from triton_acts import _check, _dispatch
+from triton_acts._launch import Launcher, UnloadedInCaptureError, alignment
+from triton_acts.tuning.config import default_config
+
 from . import _kernels
 
 __all__ = ["Pointwise", "apply", "tie_breaker"]
 
 _KERNEL_DTYPES, _STRIDED = _dispatch.KERNEL_DTYPES, torch.strided
+_TIE_BREAKERS = {
+    torch.float32: 1.0,
+    torch.float16: 1.0 - 2.0**-24,
+    torch.bfloat16: 1.0 - 2.0**-24,
+}
 _forward = Launcher(_kernels.forward)
 _backward = Launcher(_kernels.backward)
 
@@ -25,17 +31,15 @@ _backward = Launcher(_kernels.backward)
 class Pointwise:
     """An activation `y[i] = f(x[i])` with scalar parameters.
 
-    Device functions map float32 to float32 and take `coefs(dtype, *params)` after their first
-    argument.
-    Plain definitions take `*params` after theirs, work for every floating dtype and are
-    differentiable; tests, transforms and torch.compile use them.
+    Device functions map float32 to float32 and take `*params, one` after their first argument,
+    where `one` is `tie_breaker` of the dtype. Plain definitions take `*params` after theirs, work
+    for every floating dtype and are differentiable; tests, transforms and torch.compile use them.
 
     Attributes:
         name: public name, also in configs and records.
         fn: device function, y from x.
         slope: device function, dy/dx from x.
         slope_from_output: device function, dy/dx from y, for `save="output"`.
-        coefs: dtype of x and parameters -> the floats that the device functions take.
         composite: plain definition of y from x.
         derivative: plain definition of dy/dx from x, with exact tails.
         derivative_from_output: plain definition of dy/dx from y.
@@ -48,7 +52,6 @@ class Pointwise:
     fn: Any
     slope: Any
     slope_from_output: Any
-    coefs: Callable[..., tuple[float, ...]]
     composite: Callable[..., Tensor]
     derivative: Callable[..., Tensor]
     derivative_from_output: Callable[..., Tensor]
@@ -70,7 +73,7 @@ def tie_breaker(dtype: torch.dtype) -> float:
     bfloat16), the float32 result would be that tie and half of them round away; one float32 ULP
     less puts them on their true side. Measured: 1,138 misrounded inputs become 2.
     """
-    return 1.0 if dtype is torch.float32 else 1.0 - 2.0**-24
+    return _TIE_BREAKERS[dtype]
 
 
 def apply(op: Pointwise, x: Tensor, params: tuple[Any, ...], save: str = "input") -> Tensor:
@@ -89,19 +92,23 @@ def apply(op: Pointwise, x: Tensor, params: tuple[Any, ...], save: str = "input"
         _check_save(op, params, save)
     # What `kernel_road` says of plain CPU tensors, without the call: it costs a tenth of a tanh
     if (
-        type(x) is Tensor
+        not _dispatch.CPU_KERNELS
+        and type(x) is Tensor
         and x.is_cpu
-        and not _dispatch.CPU_KERNELS
         and x.layout is _STRIDED
         and x.dtype in _KERNEL_DTYPES
     ):
         return op.composite(x, *params)
     if not _dispatch.kernel_road(op.name, x):
         return op.composite(x, *params)
-    if _dispatch.differentiable(x):
+    if x.requires_grad and torch.is_grad_enabled():
         y: Tensor = _Function.apply(x, op, params, save)
         return y
-    return run_forward(op.fn, x, op.coefs(x.dtype, *params))
+    try:
+        return run_forward(op.fn, x, params)
+    except UnloadedInCaptureError:
+        _dispatch.warn_captured(op.name)
+        return op.composite(x, *params)
 
 
 def _check_save(op: Pointwise, params: tuple[float, ...], save: str) -> None:
@@ -112,28 +119,28 @@ def _check_save(op: Pointwise, params: tuple[float, ...], save: str) -> None:
         raise ValueError(f"{op.name}: save='output' needs {needs}, got {given}; use save='input'")
 
 
-def run_forward(fn: Any, x: Tensor, coefs: tuple[float, ...]) -> Tensor:
+def run_forward(fn: Any, x: Tensor, params: tuple[float, ...]) -> Tensor:
     """Launches `fn` over x; the result has x's strides where x is dense."""
     y = torch.empty_like(x)
     if not x.is_contiguous() and y.stride() != x.stride():
         x = y.copy_(x)  # in place from here on: a program reads its elements before it writes them
-    _run_flat(_forward, (x, y), fn, coefs)
+    _run_flat(_forward, (x, y), fn, params)
     return y
 
 
-def run_backward(slope: Any, saved: Tensor, g: Tensor, coefs: tuple[float, ...]) -> Tensor:
+def run_backward(slope: Any, saved: Tensor, g: Tensor, params: tuple[float, ...]) -> Tensor:
     """Launches `g * slope(saved)`; gradients come with any strides and are brought to saved's."""
     dx = torch.empty_like(saved)
     if saved.stride() != dx.stride():
         saved = torch.empty_like(dx).copy_(saved)
     if g.stride() != dx.stride():
         g = dx.copy_(g)
-    _run_flat(_backward, (saved, g, dx), slope, coefs)
+    _run_flat(_backward, (saved, g, dx), slope, params)
     return dx
 
 
 def _run_flat(
-    launcher: Launcher, tensors: tuple[Tensor, ...], fn: Any, coefs: tuple[float, ...]
+    launcher: Launcher, tensors: tuple[Tensor, ...], fn: Any, params: tuple[float, ...]
 ) -> None:
     x = tensors[0]
     numel = x.numel()
@@ -142,8 +149,9 @@ def _run_flat(
     device, dtype = x.get_device(), x.dtype
     config = default_config(device, dtype)
     block, num_warps = config.block, config.num_warps
-    key = (id(fn), dtype, block, num_warps, aligned(tensors))
+    key = (id(fn), dtype, block, num_warps, alignment(tensors))
     grid = (-(-numel // block), 1, 1)
+    coefs = (*params, _TIE_BREAKERS[dtype])
     launcher(device, grid, key, (*tensors, numel, coefs, fn, block), num_warps)
 
 
@@ -155,7 +163,11 @@ class _Function(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, op: Pointwise, params: tuple[float, ...], save: str) -> Tensor:
-        y = run_forward(op.fn, x, op.coefs(x.dtype, *params))
+        try:
+            y = run_forward(op.fn, x, params)
+        except UnloadedInCaptureError:
+            _dispatch.warn_captured(op.name)
+            y = op.composite(x, *params)
         ctx.save_for_backward(x if save == "input" else y)
         ctx.op, ctx.params, ctx.save = op, params, save
         return y
@@ -165,8 +177,13 @@ class _Function(torch.autograd.Function):
         (saved,) = ctx.saved_tensors
         op, params = ctx.op, ctx.params
         from_output = ctx.save == "output"
-        if torch.is_grad_enabled() or not _dispatch.plain(saved, g):
-            derivative = op.derivative_from_output if from_output else op.derivative
-            return g * derivative(saved, *params), None, None, None
-        slope = op.slope_from_output if from_output else op.slope
-        return run_backward(slope, saved, g, op.coefs(g.dtype, *params)), None, None, None
+        if not torch.is_grad_enabled() and _dispatch.plain(saved) and _dispatch.plain(g):
+            slope = op.slope_from_output if from_output else op.slope
+            try:
+                dx = run_backward(slope, saved, g, params)
+            except UnloadedInCaptureError:
+                _dispatch.warn_captured(op.name)
+            else:
+                return dx, None, None, None
+        derivative = op.derivative_from_output if from_output else op.derivative
+        return g * derivative(saved, *params), None, None, None

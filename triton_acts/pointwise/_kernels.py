@@ -10,7 +10,7 @@ multiple of 16 would turn one load into eight). Bytes moved, with s the item siz
 numel, backward 3 s numel, the channel forms the same and 4 bytes a channel and split.
 """
 
-from .._triton import jit, tl
+from triton_acts._triton import jit, tl
 
 __all__ = ["backward", "channel_backward", "channel_forward", "forward"]
 
@@ -26,7 +26,7 @@ def _name(suffix):
 
 @jit(repr=_name(""), do_not_specialize=["numel"])
 def forward(x_ptr, y_ptr, numel: tl.int64, coefs, FN: tl.constexpr, BLOCK: tl.constexpr):
-    """Y = FN(x, *coefs)."""
+    """Stores FN(x, *coefs) in y; coefs are the parameters and `tie_breaker`."""
     start = tl.cast(tl.program_id(0), tl.int64) * BLOCK
     x_ptr += start
     y_ptr += start
@@ -42,7 +42,7 @@ def forward(x_ptr, y_ptr, numel: tl.int64, coefs, FN: tl.constexpr, BLOCK: tl.co
 
 @jit(repr=_name("_backward"), do_not_specialize=["numel"])
 def backward(s_ptr, g_ptr, dx_ptr, numel: tl.int64, coefs, FN: tl.constexpr, BLOCK: tl.constexpr):
-    """Dx = g * FN(s, *coefs); s is what forward saved, its input or its output."""
+    """Stores g * FN(s, *coefs) in dx; s is what forward saved, its input or its output."""
     start = tl.cast(tl.program_id(0), tl.int64) * BLOCK
     s_ptr += start
     g_ptr += start
@@ -136,7 +136,7 @@ def channel_forward(
     ROWS: tl.constexpr,
     LANES: tl.constexpr,
 ):
-    """Y = FN(x, w[channel], *coefs); the modes are those of `_per_channel.Tiles`."""
+    """Stores FN(x, w[channel], *coefs) in y; the modes are those of `_per_channel.Tiles`."""
     first, left = _own_part(channels, inner, columns, MODE, LANES)
     w = _weights(w_ptr, first, left, inner, MODE, LANES)
     stride = _row_stride(channels, inner, MODE)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .. import _check
-from .. import math as _math
-from .._triton import jit, tl
-from ._define import Pointwise, apply, tie_breaker
+from triton_acts import _check
+from triton_acts import math as _math
+from triton_acts._triton import jit, tl
+
+from ._define import Pointwise, apply
 from ._per_channel import PerChannel, apply_per_channel
 
 __all__ = ["PENALIZED_TANH", "PENALIZED_TANH_PER_CHANNEL", "PenalizedTanh", "penalized_tanh"]
@@ -23,29 +24,27 @@ _leaky_relu_ = torch._C._nn.leaky_relu_
 
 
 @jit
-def _penalized_tanh(x, a, inverse, one):
+def _penalized_tanh(x, a, one):
     t = _math.tanh(x, one)
     return tl.where(x > 0, t, a * t)
 
 
 @jit
-def _penalized_tanh_slope(x, a, inverse, one):
+def _penalized_tanh_slope(x, a, one):
     return _math.logistic_density(x, tl.where(x > 0, 4.0, 4.0 * a), 2.0)
 
 
 @jit
-def _penalized_tanh_slope_from_output(y, a, inverse, one):
-    slope = tl.where(y > 0, 1.0 - y * y, a - y * y * inverse)
+def _penalized_tanh_slope_from_output(y, a, one):
+    slope = tl.where(y > 0, 1.0 - y * y, a - y * y * (1.0 / a))
     return tl.where(slope < 0, 0.0, slope)  # y may be rounded beyond its bounds
 
 
-def _coefs(dtype: torch.dtype, a: float) -> tuple[float, ...]:
-    return a, 1 / a if a else 0.0, tie_breaker(dtype)
-
-
 def _composite(x: Tensor, a: float) -> Tensor:
-    t = x.tanh()  # in place below where autograd keeps no result
-    return _leaky_relu(t, a) if _grad_enabled() else _leaky_relu_(t, a)
+    t = x.tanh()
+    if a < 0 or _grad_enabled():
+        return _leaky_relu(t, a)
+    return _leaky_relu_(t, a)  # autograd keeps no result here; in place refuses a < 0
 
 
 def _derivative(x: Tensor, a: float | Tensor) -> Tensor:
@@ -62,7 +61,6 @@ PENALIZED_TANH = Pointwise(
     fn=_penalized_tanh,
     slope=_penalized_tanh_slope,
     slope_from_output=_penalized_tanh_slope_from_output,
-    coefs=_coefs,
     composite=_composite,
     derivative=_derivative,
     derivative_from_output=_derivative_from_output,
@@ -70,11 +68,6 @@ PENALIZED_TANH = Pointwise(
     examples=((0.25,), (0.0,), (-0.5,), (0.01,), (1.0,), (2.0,)),
     output_needs=("a real number a > 0", lambda a: a > 0),
 )
-
-
-@jit
-def _penalized_tanh_per_channel(x, a, one):
-    return _penalized_tanh(x, a, 0.0, one)
 
 
 @jit
@@ -99,7 +92,7 @@ def _weight_derivative(x: Tensor, a: Tensor) -> Tensor:
 PENALIZED_TANH_PER_CHANNEL = PerChannel(
     name="penalized_tanh",
     weight_name="a",
-    fn=_penalized_tanh_per_channel,
+    fn=_penalized_tanh,
     slopes=_penalized_tanh_slopes,
     composite=_composite_per_channel,
     derivative=_derivative,

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import _check, _dispatch, _triton
-from .._launch import Launcher, aligned
-from ..tuning.config import default_config
+from triton_acts import _check, _dispatch, _triton
+from triton_acts._launch import Launcher, UnloadedInCaptureError, alignment
+from triton_acts.tuning.config import default_config
+
 from . import _kernels
 from ._define import tie_breaker
 
@@ -53,7 +54,8 @@ class PerChannel:
 class Tiles:
     """How rows of [channels, inner] are cut into programs.
 
-    A pure function of shape and item size, so that sums are the same bits on every machine.
+    A pure function of shape and item size, so that one GPU and Triton version repeat a sum bit for
+    bit, whatever was tuned.
 
     Attributes:
         mode: "columns" (inner 1, linear layers and channels_last: every lane has its own channel),
@@ -149,12 +151,20 @@ def apply_per_channel(
         )
     road = _dispatch.kernel_road(op.name, x)
     _check_weight(op, x, w, channel_dim)
-    if not road or not _dispatch.plain(x, w):
+    if not road or not _dispatch.plain(w):
         return op.composite(x, _broadcast(w, x, channel_dim))
-    if _dispatch.differentiable(x, w):
+    if torch.is_grad_enabled() and (x.requires_grad or w.requires_grad):
         y: Tensor = _Function.apply(x, w, op, channel_dim)
         return y
-    return _run_forward(op, x, w, channel_dim)
+    return _forward_or_composite(op, x, w, channel_dim)
+
+
+def _forward_or_composite(op: PerChannel, x: Tensor, w: Tensor, channel_dim: int) -> Tensor:
+    try:
+        return _run_forward(op, x, w, channel_dim)
+    except UnloadedInCaptureError:
+        _dispatch.warn_captured(op.name)
+        return op.composite(x, _broadcast(w, x, channel_dim))
 
 
 def _check_weight(op: PerChannel, x: Tensor, w: Tensor, channel_dim: int) -> None:
@@ -187,7 +197,7 @@ def _check_weight(op: PerChannel, x: Tensor, w: Tensor, channel_dim: int) -> Non
 
 
 def _broadcast(w: Tensor, x: Tensor, channel_dim: int) -> Tensor:
-    """W as a view that broadcasts along x's channel dimension."""
+    """The weight as a view that broadcasts along x's channel dimension."""
     if w.shape[0] == 1:
         return w if x.dim() else w.view(())
     inner = x.dim() - 1 - channel_dim % x.dim()
@@ -220,7 +230,7 @@ def _launch(
     integers = (channels, inner, t.rows, t.columns)
     fn, *flags = constants
     variant = (*flags, t.mode, *t.tile)
-    key = (id(fn), x.dtype, aligned(tensors), num_warps, *map(_divisor, integers), *variant)
+    key = (id(fn), x.dtype, alignment(tensors), num_warps, *map(_divisor, integers), *variant)
     args = (*tensors, outer, *integers, (tie_breaker(x.dtype),), fn, *variant)
     launcher(device, t.grid, key, args, num_warps)
 
@@ -241,11 +251,14 @@ def _run_forward(op: PerChannel, x: Tensor, w: Tensor, channel_dim: int) -> Tens
 def _run_backward(
     op: PerChannel, x: Tensor, w: Tensor, g: Tensor, channel_dim: int, need_dx: bool, need_dw: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    dx = torch.empty_like(x)
-    if x.stride() != dx.stride():
-        x = torch.empty_like(dx).copy_(x)
-    if g.stride() != dx.stride():
-        g = dx.copy_(g)
+    if not need_dx and x.is_contiguous() and g.is_contiguous():
+        dx = g  # a pointer that nothing is stored to
+    else:
+        dx = torch.empty_like(x)
+        if x.stride() != dx.stride():
+            x = torch.empty_like(dx).copy_(x)
+        if g.stride() != dx.stride():
+            g = dx.copy_(g)
     if not x.numel():
         return dx if need_dx else None, torch.zeros_like(w) if need_dw else None
     cut = _, channels, inner, t = _cut(dx, w, channel_dim)
@@ -261,15 +274,20 @@ class _Function(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, w: Tensor, op: PerChannel, channel_dim: int) -> Tensor:
         ctx.save_for_backward(x, w)
         ctx.op, ctx.channel_dim = op, channel_dim
-        return _run_forward(op, x, w, channel_dim)
+        return _forward_or_composite(op, x, w, channel_dim)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, w = ctx.saved_tensors
         op, channel_dim = ctx.op, ctx.channel_dim
         need_dx, need_dw = ctx.needs_input_grad[:2]
-        if not torch.is_grad_enabled() and _dispatch.plain(x, w, g):
-            return *_run_backward(op, x, w, g, channel_dim, need_dx, need_dw), None, None
+        if not torch.is_grad_enabled() and all(map(_dispatch.plain, (x, w, g))):
+            try:
+                gradients = _run_backward(op, x, w, g, channel_dim, need_dx, need_dw)
+            except UnloadedInCaptureError:
+                _dispatch.warn_captured(op.name)
+            else:
+                return *gradients, None, None
         wide = _broadcast(w, x, channel_dim)
         dx = g * op.derivative(x, wide) if need_dx else None
         dw = None

@@ -10,54 +10,54 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .. import math as _math
-from .._triton import jit, tl
-from ._define import Pointwise, apply, tie_breaker
+from triton_acts import _check
+from triton_acts import math as _math
+from triton_acts._triton import jit, tl
 
+from ._define import Pointwise, apply
+
+_HALF_MAX = 65504.0
 _grad_enabled = torch.is_grad_enabled
 
 __all__ = ["SCALED_SIGMOID", "ScaledSigmoid", "scaled_sigmoid"]
 
 
 @jit
-def _scaled_sigmoid(x, scale, shift, low, high, inverse, one):
-    # low + scale s for x < 0 and high - scale s for x > 0, s = sigmoid(-|x|): neither cancels, so
-    # the logistic (bias 0) keeps its relative accuracy and the centred form equals (scale/2)
-    # tanh(x/2).
+def _scaled_sigmoid(x, scale, bias, one):
+    # bias + scale s for x < 0 and bias + scale - scale s for x > 0, s = sigmoid(-|x|): neither
+    # cancels, so the logistic (bias 0) keeps its relative accuracy and the centred form equals
+    # (scale/2) tanh(x/2).
     s = _math.reciprocal_tail(tl.abs(x))
-    large = tl.where(x > 0, tl.fma(s, -scale, high), tl.fma(s, scale, low))
-    # near 0: (scale/4) x (1 + p(t) t) - shift, tanh's polynomial at x/2; subtracting +0.0 from a
-    # centred curve keeps the sign of a zero
+    large = tl.where(x > 0, tl.fma(s, -scale, scale + bias), tl.fma(s, scale, bias))
+    # near 0: (scale/4) x (1 + p(t) t) + bias + scale/2, with tanh's polynomial at x/2. A centred
+    # curve subtracts 0 - 0 = +0.0 and so keeps the sign of a zero.
     t = x * x
     p = tl.fma(6.429181421670108e-05, t, -0.0008231892360448837)
     p = tl.fma(p, t, 0.008325588434338541)
     p = tl.fma(p, t, -0.08333239366382837)
-    small = x * (scale * 0.25) * tl.fma(p, t, one) - shift
+    small = x * (scale * 0.25) * tl.fma(p, t, one) - (0.0 - tl.fma(scale, 0.5, bias))
     return tl.where(tl.abs(x) < 1.1, small, large)
 
 
 @jit
-def _scaled_sigmoid_slope(x, scale, shift, low, high, inverse, one):
+def _scaled_sigmoid_slope(x, scale, bias, one):
     return _math.logistic_density(x, scale, 1.0)
 
 
 @jit
-def _scaled_sigmoid_slope_from_output(y, scale, shift, low, high, inverse, one):
-    s = (y - low) * inverse
+def _scaled_sigmoid_slope_from_output(y, scale, bias, one):
+    s = (y - bias) * (1.0 / scale)
     slope = s * (1.0 - s)
     return scale * tl.where(slope < 0, 0.0, slope)  # y may be rounded beyond its bounds
-
-
-def _coefs(dtype: torch.dtype, scale: float, bias: float) -> tuple[float, ...]:
-    shift = 0.0 if bias == -scale / 2 else -(bias + scale / 2)
-    return scale, shift, bias, scale + bias, 1 / scale if scale else 0.0, tie_breaker(dtype)
 
 
 def _composite(x: Tensor, scale: float, bias: float) -> Tensor:
     if bias == -scale / 2:
         t = (x * 0.5).tanh_()  # in place wherever autograd keeps no result
         return t * (scale / 2) if _grad_enabled() else t.mul_(scale / 2)
-    return torch.rsub(x.sigmoid(), bias, alpha=-scale)  # one operator for both
+    if -_HALF_MAX <= scale <= _HALF_MAX:
+        return torch.rsub(x.sigmoid(), bias, alpha=-scale)  # one operator; refuses what overflows
+    return x.sigmoid().mul(scale).add_(bias)
 
 
 def _derivative(x: Tensor, scale: float, bias: float) -> Tensor:
@@ -74,7 +74,6 @@ SCALED_SIGMOID = Pointwise(
     fn=_scaled_sigmoid,
     slope=_scaled_sigmoid_slope,
     slope_from_output=_scaled_sigmoid_slope_from_output,
-    coefs=_coefs,
     composite=_composite,
     derivative=_derivative,
     derivative_from_output=_derivative_from_output,
@@ -108,10 +107,9 @@ def scaled_sigmoid(
     Source: Xu et al., arXiv 1602.05980.
     """
     if bias is None:
-        try:
-            bias = scale * -0.5
-        except TypeError:
-            bias = 0.0  # scale is no number, which is reported before anything is computed
+        if type(scale) is not float:
+            scale = _check.real("scaled_sigmoid", "scale", scale)
+        bias = scale * -0.5
     return apply(SCALED_SIGMOID, x, (scale, bias), save)
 
 

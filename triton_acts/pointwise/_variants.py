@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from ..tuning.config import Config
-from ..tuning.registry import OpSpec, Plan, Pointer, Variant
+from triton_acts.tuning.config import Config
+from triton_acts.tuning.registry import OpSpec, Plan, Pointer, Variant
+
 from . import _kernels
 from ._define import Pointwise, tie_breaker
 from ._per_channel import THREADS, PerChannel, tiles
@@ -33,7 +34,7 @@ def pointwise_spec(op: Pointwise) -> OpSpec:
             "x_ptr": Pointer(dtype),
             "y_ptr": Pointer(dtype),
             "numel": 2**24,
-            "coefs": op.coefs(dtype, *op.defaults),
+            "coefs": (*op.defaults, tie_breaker(dtype)),
             "FN": op.fn,
             "BLOCK": config.block,
         }
@@ -45,7 +46,7 @@ def pointwise_spec(op: Pointwise) -> OpSpec:
             "g_ptr": Pointer(dtype),
             "dx_ptr": Pointer(dtype),
             "numel": 2**24,
-            "coefs": op.coefs(dtype, *op.defaults),
+            "coefs": (*op.defaults, tie_breaker(dtype)),
             "FN": slope,
             "BLOCK": config.block,
         }

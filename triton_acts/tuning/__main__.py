@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from .. import gpus
+from triton_acts import gpus
+
 from .inspect import COLUMNS, DTYPES, Row, row_count, rows
 from .registry import REGISTRY
 

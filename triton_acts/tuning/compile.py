@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from .. import _triton, gpus
+from triton_acts import _triton, gpus
+
 from .registry import Plan, Pointer
 
 __all__ = ["compile_plan"]

@@ -7,7 +7,7 @@ from functools import cache, cached_property
 
 import torch
 
-from .. import _triton, gpus
+from triton_acts import _triton, gpus
 
 __all__ = ["Config", "analytic", "default_config"]
 

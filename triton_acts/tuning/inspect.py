@@ -9,7 +9,8 @@ from functools import cache
 
 import torch
 
-from .. import _triton, gpus
+from triton_acts import _triton, gpus
+
 from .compile import compile_plan
 from .config import Config, analytic
 from .machine_code import Counts, count

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import _triton
+from triton_acts import _triton
+
 from .control_flow import Instruction, full_path, parse
 from .registry import Plan, Pointer
 

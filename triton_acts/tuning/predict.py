@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..gpus import GPU
+from triton_acts.gpus import GPU
+
 from .machine_code import Counts
 
 __all__ = ["LATENCY_S", "LAUNCH_S", "Prediction", "occupancy_factor", "predict", "resident_warps"]
