@@ -13,7 +13,7 @@ import warnings
 import torch
 from torch import Tensor
 from torch._C import _functorch
-from torch._C import _get_tracing_state as _tracing_state
+from torch._C import _get_tracing_state as tracing_state
 from torch._C import _len_torch_dispatch_stack as _dispatch_modes
 from torch._C import _len_torch_function_stack as _function_modes
 from torch.autograd import forward_ad
@@ -25,14 +25,16 @@ from . import _check, _triton
 __all__ = [
     "CPU_KERNELS",
     "KERNEL_DTYPES",
+    "functorch_level",
     "kernel_road",
     "plain",
+    "tracing_state",
     "warn_captured",
 ]
 
 KERNEL_DTYPES = frozenset((torch.float16, torch.bfloat16, torch.float32))
 _STRIDED = torch.strided
-_functorch_level = _functorch.peek_interpreter_stack
+functorch_level = _functorch.peek_interpreter_stack
 _legacy_batched = _functorch.is_legacy_batchedtensor
 _Parameter = torch.nn.Parameter
 _is_compiling = torch.compiler.is_dynamo_compiling  # others trace under a mode
@@ -67,11 +69,11 @@ def plain(x: Tensor) -> bool:
     return (
         (kind is Tensor or kind is _Parameter)
         and (x.is_cuda or (CPU_KERNELS and x.is_cpu))
-        and _functorch_level() is None
+        and functorch_level() is None
         and not _dispatch_modes()
         and (not _function_modes() or _only_a_default_device())
         and forward_ad._current_level < 0
-        and _tracing_state() is None
+        and tracing_state() is None
         and not x.is_neg()
         and not x._is_zerotensor()
         and not x.is_nested

@@ -7,7 +7,7 @@ import torch
 from support import activations, clock
 
 from triton_acts import _launch, _triton, penalized_tanh, scaled_sigmoid
-from triton_acts.pointwise import ALL, _kernels
+from triton_acts.pointwise import ALL, _define, _kernels, _per_channel
 from triton_acts.pointwise._define import apply
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32]
@@ -77,13 +77,74 @@ def test_integers_are_floats(gpu):
     assert len(forward) == 2
 
 
-def test_misaligned_views_are_another_variant(gpu):
-    """A pointer off by one element must not reach the kernel compiled for 16-byte accesses."""
-    x = torch.randn(65)
-    scaled_sigmoid(x[:64])
-    scaled_sigmoid(x[1:])  # the output is aligned, the input is not
-    aligned, misaligned = (launch.compiled for launch in gpu.launches)
-    assert aligned is not misaligned
+def view(misaligned, shape=(64,), requires_grad=False):
+    """A tensor that starts on a 16-byte boundary, or one element after it."""
+    numel = torch.Size(shape).numel()
+    x = torch.randn(numel + 1)[int(misaligned) :][:numel].view(shape)
+    return x.requires_grad_(requires_grad)
+
+
+@pytest.mark.parametrize("kernel", ["scalar", "per_channel"])
+def test_every_mix_of_aligned_and_misaligned_pointers(kernel, gpu, monkeypatch):
+    """Triton specialises each pointer; a variant for 16-byte accesses must not meet another."""
+    real = torch.empty_like
+    for output, inner, weight, g in itertools.product((False, True), repeat=4):
+        shape = (4, 16)
+        monkeypatch.setattr(torch, "empty_like", lambda x, o=output: view(o, x.shape))
+        x = view(inner, shape, requires_grad=True)
+        if kernel == "scalar":
+            y = scaled_sigmoid(x)
+        else:
+            y = penalized_tanh(x, view(weight, (16,), requires_grad=True))
+        y.backward(view(g, shape))
+    monkeypatch.setattr(torch, "empty_like", real)
+    pointers = {
+        tuple(arg.data_ptr() % 16 == 0 for arg in launch.args if isinstance(arg, torch.Tensor))
+        for launch in gpu.launches
+    }
+    assert len(pointers) >= (4 + 8 if kernel == "scalar" else 8 + 16)
+
+
+def test_a_kernel_not_loaded_before_capture_is_replaced(gpu, monkeypatch):
+    """The composite runs, with a warning that says what to do; loaded kernels are captured."""
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    monkeypatch.setattr(_launch.Launcher, "_variants", {}, raising=False)
+    for launcher in (
+        _define._forward,
+        _define._backward,
+        _per_channel._forward,
+        _per_channel._backward,
+    ):
+        monkeypatch.setattr(launcher, "_variants", {})
+    x, a = torch.randn(4, 3, requires_grad=True), torch.rand(3, requires_grad=True)
+    for f in (scaled_sigmoid, lambda x: penalized_tanh(x, a)):
+        with pytest.warns(RuntimeWarning, match="run the model once, with backward"):
+            y = f(x)
+        with torch.no_grad(), pytest.warns(RuntimeWarning, match="not loaded"):
+            torch.testing.assert_close(f(x), y)
+        with pytest.warns(RuntimeWarning, match="not loaded"):
+            gradients = torch.autograd.grad(y.sum(), (x, a), allow_unused=True)
+    assert not gpu.launches
+    torch.testing.assert_close(y, torch.where(x > 0, x.tanh(), a * x.tanh()))
+    torch.testing.assert_close(gradients[1], torch.where(x > 0, 0, x.tanh()).sum(0))
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    scaled_sigmoid(x)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    scaled_sigmoid(x)
+    assert len(gpu.launches) == 2
+
+
+def test_launch_hooks_are_called(gpu, monkeypatch):
+    """A profiler's hooks, as chains, functions or None, see every launch."""
+    from triton import knobs
+
+    x, seen = torch.randn(8), []
+    scaled_sigmoid(x)
+    for hook in (None, seen.append):
+        monkeypatch.setattr(knobs.runtime, "launch_enter_hook", hook)
+        scaled_sigmoid(x)
+    assert len(gpu.launches) == 3
+    assert gpu.launches[-1].hooks == (seen.append, knobs.runtime.launch_exit_hook)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
@@ -110,7 +171,7 @@ def test_per_channel(dtype, gpu):
             y.backward(torch.ones_like(y))
     names = {launch.name for launch in gpu.launches}
     assert names == {
-        "pointwise_penalized_tanh_per_channel_channel",
+        "pointwise_penalized_tanh_channel",
         "pointwise_penalized_tanh_slopes_channel_backward",
     }
 

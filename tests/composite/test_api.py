@@ -65,11 +65,17 @@ def test_scalars_are_finite(value):
 
 def test_numbers_of_any_kind():
     """Integers, fractions and NumPy scalars are real numbers."""
+    import decimal
     import fractions
 
     import numpy as np
 
     x = torch.randn(5)
+    for wrong in (decimal.Decimal(4), np.True_, bytearray(b"4")):
+        with pytest.raises(TypeError, match="scale must be a real number"):
+            ta.scaled_sigmoid(x, wrong)
+    with pytest.raises(ValueError, match="scale must be finite"):
+        ta.scaled_sigmoid(x, 10**400)
     for four in (4, np.float32(4), np.int64(4), fractions.Fraction(4)):
         torch.testing.assert_close(ta.scaled_sigmoid(x, four), ta.scaled_sigmoid(x))
 
@@ -173,16 +179,6 @@ def test_modules_raise_when_built(build, error):
         build()
 
 
-def step(f):
-    """A function with neighbours to fuse with, and its gradient."""
-
-    def run(x):
-        x = x.detach().requires_grad_()
-        return torch.autograd.grad((f(x * 2) + 1).sum(), x)[0]
-
-    return run
-
-
 CALLS = {
     "scaled_sigmoid": ta.scaled_sigmoid,
     "scaled_sigmoid offset": lambda x: ta.scaled_sigmoid(x, 2, 0.5),
@@ -256,3 +252,12 @@ def test_dtypes_and_shapes_are_kept():
         x = torch.randn(shape).to(dtype)
         for y in (ta.scaled_sigmoid(x), ta.penalized_tanh(x), ta.penalized_tanh(x, torch.rand(1))):
             assert (y.dtype, y.shape) == (dtype, x.shape)
+
+
+def test_parameters_beyond_half_precision():
+    """Overflow gives inf, as in eager PyTorch, and no error."""
+    x = torch.tensor([-20.0, 0.0, 20.0]).half()
+    torch.testing.assert_close(ta.scaled_sigmoid(x, 1e5, 0.5), 1e5 * torch.sigmoid(x) + 0.5)
+    torch.testing.assert_close(ta.scaled_sigmoid(x, 1.0, 1e5), torch.sigmoid(x) + 1e5)
+    y = ta.scaled_sigmoid(x.float(), 1e39, 0.5)
+    assert y[2] == torch.inf

@@ -8,7 +8,6 @@ import torch
 
 from triton_acts import _launch, _triton
 
-HERE = __name__.rpartition(".")[0]
 DEVICE = "cpu" if _triton.INTERPRETED else "cuda"
 
 

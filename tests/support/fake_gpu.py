@@ -22,6 +22,7 @@ class Launch:
     grid: tuple[int, int, int]
     args: tuple
     compiled: object
+    hooks: tuple
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Driver:
                 if fake.silent:
                     return
                 assert len(args) == len(self.signature), "not the arguments that were compiled"
-                record.append(Launch(function, (x, y, z), args, self))
+                record.append(Launch(function, (x, y, z), args, self, (enter, leave)))
 
         self.launcher_cls = Launcher
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from triton_acts import _check
 from triton_acts import math as _math
+from triton_acts._dispatch import functorch_level, tracing_state
 from triton_acts._triton import jit, tl
 
 from ._define import Pointwise, apply
@@ -42,9 +43,9 @@ def _penalized_tanh_slope_from_output(y, a, one):
 
 def _composite(x: Tensor, a: float) -> Tensor:
     t = x.tanh()
-    if a < 0 or _grad_enabled():
+    if a < 0 or _grad_enabled() or tracing_state() is not None:
         return _leaky_relu(t, a)
-    return _leaky_relu_(t, a)  # autograd keeps no result here; in place refuses a < 0
+    return _leaky_relu_(t, a)  # nobody keeps t; in place refuses a < 0
 
 
 def _derivative(x: Tensor, a: float | Tensor) -> Tensor:
@@ -79,9 +80,11 @@ def _penalized_tanh_slopes(x, a, one):
 def _composite_per_channel(x: Tensor, a: Tensor) -> Tensor:
     # prelu's kernel multiplies in float32 inside; torch.prelu itself is on autocast's lists
     t = torch.tanh(x)
+    wide = torch.promote_types(x.dtype, torch.float32)
+    if functorch_level() is not None:  # prelu's batching rule resizes with a warning
+        return torch.where(x > 0, t, (a.to(wide) * t).to(x.dtype))
     if a.dtype is x.dtype:
         return torch._prelu_kernel(t, a)
-    wide = torch.promote_types(x.dtype, torch.float32)
     return torch._prelu_kernel(t.to(wide), a.to(wide)).to(x.dtype)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from triton_acts import _check
 from triton_acts import math as _math
+from triton_acts._dispatch import tracing_state
 from triton_acts._triton import jit, tl
 
 from ._define import Pointwise, apply
@@ -54,7 +55,9 @@ def _scaled_sigmoid_slope_from_output(y, scale, bias, one):
 def _composite(x: Tensor, scale: float, bias: float) -> Tensor:
     if bias == -scale / 2:
         t = (x * 0.5).tanh_()  # in place wherever autograd keeps no result
-        return t * (scale / 2) if _grad_enabled() else t.mul_(scale / 2)
+        if _grad_enabled() or tracing_state() is not None:
+            return t * (scale / 2)
+        return t.mul_(scale / 2)
     if -_HALF_MAX <= scale <= _HALF_MAX:
         return torch.rsub(x.sigmoid(), bias, alpha=-scale)  # one operator; refuses what overflows
     return x.sigmoid().mul(scale).add_(bias)
