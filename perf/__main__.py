@@ -67,7 +67,10 @@ def _run(args: argparse.Namespace) -> int:
     print(f"Finished after {time.monotonic() - STARTED:.0f} s. Files:")
     for path in outcome.files:
         print(f"  {path}")
-    return 130 if outcome.interrupted else 0
+    bad = report.our_failures(outcome.rows)
+    for line in bad:
+        print(f"FAILED: {line}", file=sys.stderr)
+    return 130 if outcome.interrupted else int(bool(bad))
 
 
 def _report(args: argparse.Namespace) -> int:

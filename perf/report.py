@@ -69,6 +69,15 @@ def terminal_table(rows: Sequence[Row]) -> str:
     return str(timed.to_string(index=False, float_format=_number, na_rep=""))
 
 
+def our_failures(rows: Sequence[Row]) -> list[str]:
+    """The cases in which triton_acts was wrong or raised: a run with one has not passed."""
+    return [
+        f"{' '.join(str(row[name]) for name in _CASE)}: {row['status']}, error {row['max_err']} eps"
+        for row in rows
+        if row["provider"] == "triton_acts" and str(row["status"]).startswith(("wrong", "failed"))
+    ]
+
+
 def summary(meta: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
     """What a newcomer wants to know: what was measured on what, and how it compares."""
     cpu = meta["gpu_slug"] == "cpu"

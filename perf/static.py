@@ -14,6 +14,7 @@ import torch
 from perf.cases import Case
 from triton_acts import gpus
 from triton_acts.gpus import GPU
+from triton_acts.pointwise._per_channel import tiles
 from triton_acts.tuning import inspect
 from triton_acts.tuning.predict import predict
 from triton_acts.tuning.records import Row
@@ -83,10 +84,19 @@ def rows(found: Iterable[inspect.Row]) -> list[Row]:
 
 
 def columns_for(case: Case, gpu: GPU | None, found: Iterable[inspect.Row]) -> Row:
-    """The columns of a measured row that come from the machine code of its kernel."""
-    layout = "inner1" if case.shape.layout == "channels_last" else "innerN"
-    if case.op.variant == "scalar":
-        layout = "flat"
+    """The columns of a measured row that come from the machine code of its kernel.
+
+    None for shapes whose kernel is not among `found`: small planes, or a row that is no multiple of
+    16 and so has narrower accesses.
+    """
+    layout = "flat"
+    if case.op.variant == "per_channel":
+        batch, channels, height, width = case.sizes
+        inner = 1 if case.shape.layout == "channels_last" else height * width
+        mode = tiles(batch, channels, inner, case.dtype.itemsize).mode
+        layout = {"columns": "inner1", "plane": "innerN"}.get(mode, "")
+        if not layout or (channels if inner == 1 else inner) % 16:
+            return {}
     wanted = (case.op.name, case.op.variant, case.direction, case.dtype, layout)
     for kernel in found:
         variant, counts = kernel.variant, kernel.counts

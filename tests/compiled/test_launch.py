@@ -108,7 +108,6 @@ def test_every_mix_of_aligned_and_misaligned_pointers(kernel, gpu, monkeypatch):
 def test_a_kernel_not_loaded_before_capture_is_replaced(gpu, monkeypatch):
     """The composite runs, with a warning that says what to do; loaded kernels are captured."""
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
-    monkeypatch.setattr(_launch.Launcher, "_variants", {}, raising=False)
     for launcher in (
         _define._forward,
         _define._backward,

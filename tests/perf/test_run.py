@@ -277,3 +277,48 @@ def test_the_cases_cover_every_op_and_direction(kind, quick):
 )
 def test_slugs(arch, count, gib, expected):
     assert slug("nvidia", arch, count, gib) == expected
+
+
+def test_a_wrong_result_of_ours_fails_the_run(monkeypatch, capsys):
+    """A speed on a red check is no speed: the case is named and the command exits with 1."""
+    from types import SimpleNamespace
+
+    from perf import __main__ as command
+
+    row = dict.fromkeys(report._CASE, "x") | {"max_err": 12.5}
+    rows = [
+        row | {"provider": "eager", "status": "wrong"},
+        row | {"provider": "triton_acts", "status": "ok"},
+    ]
+    assert report.our_failures(rows) == []
+    rows.append(row | {"provider": "triton_acts", "status": "wrong"})
+    (line,) = report.our_failures(rows)
+    assert "wrong, error 12.5 eps" in line
+    outcome = SimpleNamespace(rows=rows, meta={}, static=[], interrupted=False, files=[])
+    monkeypatch.setattr(command, "run", lambda **_: outcome)
+    monkeypatch.setattr(command.report, "terminal_table", lambda _: "")
+    monkeypatch.setattr(command.report, "summary", lambda *_: [])
+    args = SimpleNamespace(quick=True, records=None, report=None)
+    assert command._run(args) == 1
+    assert "FAILED: x x x" in capsys.readouterr().err
+    rows.pop()
+    assert command._run(args) == 0
+
+
+def test_machine_code_beside_a_case_is_that_of_its_kernel(monkeypatch):
+    """Small planes and rows that are no multiple of 16 run other kernels than the table holds."""
+    from perf import static
+    from perf.cases import Case, Shape, ops
+    from triton_acts import gpus
+
+    (learned,) = (op for op in ops() if op.variant == "per_channel")
+    (gpu,) = (gpu for gpu in gpus.table() if gpu.slug == "h200")
+    found = static.kernels("sm_90", [torch.float32], ("flat", "inner1", "innerN"))
+    for shape, known in (
+        (Shape("plain", 1), True),
+        (Shape("channels last", 1, layout="channels_last"), True),
+        (Shape("small planes", 1, side=8), False),
+        (Shape("ragged", 1, ragged=True), False),
+    ):
+        case = Case(learned, "forward", torch.float32, shape)
+        assert bool(static.columns_for(case, gpu, found)) == known, shape
