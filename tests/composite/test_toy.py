@@ -43,7 +43,7 @@ def test_toy_passes_every_parametrised_test(folders):
     )
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
     passed = set(re.findall(r"::(test_\w+)\[.*toy.*\] PASSED", result.stdout))
-    assert passed == parametrised(folders)
+    assert passed >= parametrised(folders)
 
 
 def code_lines(text):
