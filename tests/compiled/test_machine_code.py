@@ -360,3 +360,11 @@ def test_nothing_spills():
         if n
     ]
     assert not wrong
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90", "sm_120"])
+def test_the_slopes_keep_nan(arch):
+    """A minimum that drops NaN passes in the interpreter, where every minimum keeps it."""
+    for op, v in VARIANTS:
+        if v.name == "scalar" and v.direction == "backward" and op in triton_acts.__all__:
+            assert "min.NaN.f32" in compiled_kernel((v, BFLOAT16, arch))[1].asm["ptx"]
