@@ -270,4 +270,6 @@ def _spread(values: Iterable[float]) -> str:
     known = [value for value in values if value is not None and value > 0]
     if not known:
         return "not measured"
+    if len(known) == 1:
+        return f"{known[0]:.2f} (1 case)"
     return f"{quantile(known, 0.5):.2f} ({min(known):.2f} to {max(known):.2f})"

@@ -8,8 +8,9 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-__all__ = ["choice", "floating", "real", "reject", "same_device"]
+__all__ = ["FLOAT32_MAX", "choice", "floating", "real", "reject", "same_device"]
 
+FLOAT32_MAX = 3.4028234663852886e38
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -29,7 +30,7 @@ def reject(op: str, x: object) -> NoReturn:
 
 
 def real(op: str, name: str, value: object) -> float:
-    """`value` as a float; TypeError for tensors and non-numbers, ValueError for inf and NaN."""
+    """`value` as a float; TypeError for tensors and non-numbers, ValueError beyond float32."""
     if type(value) is not float:
         if isinstance(value, Tensor):
             raise TypeError(
@@ -42,8 +43,8 @@ def real(op: str, name: str, value: object) -> float:
             value = float(value)
         except OverflowError:
             value = float("inf")
-    if value - value != 0:  # inf and NaN; math.isfinite is a graph break for torch.compile
-        raise ValueError(f"{op}: {name} must be finite, got {value}")
+    if not -FLOAT32_MAX <= value <= FLOAT32_MAX:  # also NaN
+        raise ValueError(f"{op}: {name} must be finite in float32, got {value}")
     return value
 
 

@@ -3,7 +3,7 @@
 from support import readme
 
 HEADER = (
-    "| activation | quantity | dtype | largest error (ULP), exact / worst hardware "
+    "| activation | quantity | dtype | largest error (ULP), interpreter / modelled GPU "
     "| misrounded inputs |\n|---|---|---|---|---|"
 )
 KINDS = ("interpreter", "documented hardware errors")

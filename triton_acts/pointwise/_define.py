@@ -17,6 +17,7 @@ from . import _kernels
 
 __all__ = ["Pointwise", "apply", "tie_breaker"]
 
+_FLOAT32_MAX = _check.FLOAT32_MAX
 _KERNEL_DTYPES, _STRIDED = _dispatch.KERNEL_DTYPES, torch.strided
 _TIE_BREAKERS = {
     torch.float32: 1.0,
@@ -84,7 +85,7 @@ def apply(op: Pointwise, x: Tensor, params: tuple[Any, ...], save: str = "input"
         ValueError: a parameter is not finite, or `save` is unknown or impossible with them.
     """
     for value in params:
-        if type(value) is not float or value - value != 0:  # neither inf nor NaN
+        if type(value) is not float or not -_FLOAT32_MAX <= value <= _FLOAT32_MAX:
             named = zip(op.parameters, params, strict=True)
             params = tuple(_check.real(op.name, *pair) for pair in named)
             break

@@ -123,8 +123,8 @@ def penalized_tanh(
 
     Raises:
         TypeError: x or a is not a strided tensor of a real floating dtype, or a is no real number.
-        ValueError: a is not finite; a tensor a has a wrong shape or device; channel_dim is out of
-            range; save is unknown, or is "output" with a <= 0 or a tensor a.
+        ValueError: a is not finite in float32; a tensor a has a wrong shape or device; channel_dim
+            is out of range; save is unknown, or is "output" with a <= 0 or a tensor a.
 
     Source: Xu et al., arXiv 1602.05980.
     """
@@ -135,6 +135,8 @@ def penalized_tanh(
 
 class PenalizedTanh(torch.nn.Module):
     """Module form of `penalized_tanh`; learnable when `num_parameters` is given, as nn.PReLU.
+
+    Unlike PReLU's, the first argument is the slope, and the number of slopes the second.
 
     Args:
         a: slope of the negative side, or its initial value.
@@ -166,6 +168,10 @@ class PenalizedTanh(torch.nn.Module):
         self.num_parameters, self.channel_dim, self.save = num_parameters, channel_dim, save
         self.a: float | torch.nn.Parameter = self.initial_a
         if num_parameters is not None:
+            if type(num_parameters) is not int:
+                raise TypeError(
+                    f"PenalizedTanh: num_parameters must be an int or None, got {num_parameters!r}"
+                )
             if num_parameters < 1:
                 raise ValueError(
                     f"PenalizedTanh: num_parameters must be at least 1, got {num_parameters}"

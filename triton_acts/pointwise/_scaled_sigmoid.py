@@ -105,7 +105,8 @@ def scaled_sigmoid(
     Raises:
         TypeError: x is not a strided tensor of a real floating dtype, or scale or bias is no real
             number.
-        ValueError: scale or bias is not finite, save is unknown, or save is "output" with scale 0.
+        ValueError: scale or bias is not finite in float32, save is unknown, or save is "output"
+            with scale 0.
 
     Source: Xu et al., arXiv 1602.05980.
     """
