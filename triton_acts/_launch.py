@@ -42,6 +42,7 @@ class Launcher:
     def __init__(self, kernel: Any) -> None:
         self.kernel = kernel
         self._variants: dict[Any, Any] = {}
+        self._bound: set[Any] = set()
 
     def __call__(
         self,
@@ -85,9 +86,10 @@ class Launcher:
         num_warps: int,
     ) -> None:
         """Launches by Triton's own binder, and keeps the variant that it chose."""
-        if torch.cuda.is_current_stream_capturing():
+        if (device, key) not in self._bound and torch.cuda.is_current_stream_capturing():
             raise UnloadedInCaptureError
         compiled = self.kernel[grid](*args, num_warps=num_warps)
+        self._bound.add((device, key))
         # AMD's compiler also specialises on the size of each pointer's storage: always ask it
         if compiled is not None and compiled.metadata.target.backend == "cuda":
             self._variants[device, key] = compiled

@@ -115,6 +115,7 @@ def test_a_kernel_not_loaded_before_capture_is_replaced(gpu, monkeypatch):
         _per_channel._backward,
     ):
         monkeypatch.setattr(launcher, "_variants", {})
+        monkeypatch.setattr(launcher, "_bound", set())
     x, a = torch.randn(4, 3, requires_grad=True), torch.rand(3, requires_grad=True)
     for f in (scaled_sigmoid, lambda x: penalized_tanh(x, a)):
         with pytest.warns(RuntimeWarning, match="run the model once, with backward"):
@@ -215,6 +216,11 @@ def test_amd_goes_through_the_binder(gpu, monkeypatch):
     launcher = _launch.Launcher(Kernel())
     launcher._bind(0, (1, 1, 1), "key", (), 4)
     assert not launcher._variants
+    # what ran once is loaded, and so may be captured although it is not kept
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    launcher._bind(0, (1, 1, 1), "key", (), 4)
+    with pytest.raises(_launch.UnloadedInCaptureError):
+        launcher._bind(0, (1, 1, 1), "another key", (), 4)
 
 
 def test_kernel_arguments_have_safe_names():
