@@ -29,6 +29,8 @@ __all__ = [
     "kernel_road",
     "plain",
     "tracing_state",
+    "transforming",
+    "untransformed",
     "warn_captured",
 ]
 
@@ -64,20 +66,35 @@ def kernel_road(op: str, x: Tensor) -> bool:
 
 
 def plain(x: Tensor) -> bool:
+    """True if a kernel may read x: it lies where kernels run, and is `untransformed`."""
+    return (x.is_cuda or (CPU_KERNELS and x.is_cpu)) and untransformed(x)
+
+
+def untransformed(x: Tensor) -> bool:
     """True if no transform, mode or trace is active and x's memory holds its values as they are."""
     kind = type(x)
     return (
         (kind is Tensor or kind is _Parameter)
-        and (x.is_cuda or (CPU_KERNELS and x.is_cpu))
         and functorch_level() is None
         and not _dispatch_modes()
         and (not _function_modes() or _only_a_default_device())
         and forward_ad._current_level < 0
         and tracing_state() is None
+        and not x.is_meta
         and not x.is_neg()
         and not x._is_zerotensor()
         and not x.is_nested
         and not _legacy_batched(x)
+    )
+
+
+def transforming() -> bool:
+    """True under functorch, forward AD, torch.jit.trace, or a compiler or exporter at work."""
+    return (
+        functorch_level() is not None
+        or forward_ad._current_level >= 0
+        or tracing_state() is not None
+        or torch.compiler.is_compiling()
     )
 
 

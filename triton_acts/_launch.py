@@ -14,7 +14,7 @@ from torch import Tensor
 
 from . import _triton
 
-__all__ = ["Launcher", "UnloadedInCaptureError", "alignment"]
+__all__ = ["Launcher", "UnloadedInCaptureError", "alignment", "divisor"]
 
 
 def alignment(tensors: tuple[Tensor, ...]) -> int:
@@ -25,6 +25,11 @@ def alignment(tensors: tuple[Tensor, ...]) -> int:
     if not bits & 15:
         return 0
     return sum(1 << i for i, x in enumerate(tensors) if x.data_ptr() & 15)
+
+
+def divisor(n: int) -> int:
+    """The class of an integer that Triton compiles for: 1, a multiple of 16, or neither."""
+    return 1 if n == 1 else 16 if n % 16 == 0 else 0
 
 
 class UnloadedInCaptureError(RuntimeError):

@@ -11,9 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "triton_acts"
 LAYERS = [
-    {"_check", "_dispatch", "_launch", "_triton", "_version", "gpus", "math"},
+    {"_check", "_dispatch", "_launch", "_tiling", "_triton", "_version", "gpus", "math"},
     {"tuning"},
-    {"pointwise"},
+    {"pointwise", "dictionary"},
     {"nn"},
     {"__init__"},
 ]

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from triton_acts import _check, _dispatch, _triton
-from triton_acts._launch import Launcher, UnloadedInCaptureError, alignment
+from triton_acts._launch import Launcher, UnloadedInCaptureError, alignment, divisor
+from triton_acts._tiling import THREADS, next_power_of_2, share, tile_extent
 from triton_acts.tuning.config import default_config
 
 from . import _kernels
@@ -79,7 +80,6 @@ class Tiles:
         return self.grid[1] * self.grid[2]
 
 
-THREADS = 128  # a program's, whatever the GPU's warp size: 16 bytes a thread and tile
 _PROGRAMS = 4 if _triton.INTERPRETED else 2048
 _ACCESSES = 128 if _triton.INTERPRETED else 1  # 16-byte accesses a thread and tile
 _SMALL_PLANE = 256  # below it a plane of its own fills too little of a tile
@@ -98,39 +98,17 @@ def tiles(outer: int, channels: int, inner: int, itemsize: int) -> Tiles:
     else:
         mode = "small planes" if inner < _SMALL_PLANE and row < 2**31 else "plane"
     own_lanes = mode in ("columns", "small planes")
-    lanes = _tile(row if own_lanes else inner, elements)
-    height = min(_next_power_of_2(outer), elements // lanes)
+    lanes = tile_extent(row if own_lanes else inner, elements)
+    height = min(next_power_of_2(outer), elements // lanes)
     across = -(-row // lanes) if own_lanes else channels
     splits = -(-_PROGRAMS // across)
     if own_lanes:
         splits = min(splits, max(1, outer // _MIN_ROWS))
-    rows = _share(outer, height, splits)
+    rows = share(outer, height, splits)
     down = -(-outer // rows)
-    columns = lanes if own_lanes else _share(inner, lanes, -(-splits // down))
+    columns = lanes if own_lanes else share(inner, lanes, -(-splits // down))
     along = 1 if own_lanes else -(-inner // columns)
     return Tiles(mode, rows, columns, (height, lanes), (across, down, along))
-
-
-def _next_power_of_2(n: int) -> int:
-    return 1 << (n - 1).bit_length()
-
-
-def _tile(extent: int, limit: int) -> int:
-    """The largest power of two up to `limit` that wastes an eighth at most, else the tightest."""
-    size = min(_next_power_of_2(extent), limit)
-    best, best_padded = size, -(-extent // size) * size
-    while 8 * best_padded > 9 * extent and size > 16:
-        size //= 2
-        padded = -(-extent // size) * size
-        if padded < best_padded:
-            best, best_padded = size, padded
-    return best
-
-
-def _share(extent: int, tile: int, parts: int) -> int:
-    """What one of `parts` programs owns of an extent: a multiple of the tile."""
-    pieces = -(-extent // tile)
-    return -(-pieces // min(pieces, parts)) * tile
 
 
 def apply_per_channel(
@@ -212,11 +190,6 @@ def _cut(dense: Tensor, w: Tensor, channel_dim: int) -> tuple[int, int, int, Til
     return outer, channels, inner, tiles(outer, channels, inner, dense.element_size())
 
 
-def _divisor(n: int) -> int:
-    """The class of an integer that Triton compiles for: 1, a multiple of 16, or neither."""
-    return 1 if n == 1 else 16 if n % 16 == 0 else 0
-
-
 def _launch(
     launcher: Launcher,
     tensors: tuple[Tensor, ...],
@@ -230,7 +203,7 @@ def _launch(
     integers = (channels, inner, t.rows, t.columns)
     fn, *flags = constants
     variant = (*flags, t.mode, *t.tile)
-    key = (id(fn), x.dtype, alignment(tensors), num_warps, *map(_divisor, integers), *variant)
+    key = (id(fn), x.dtype, alignment(tensors), num_warps, *map(divisor, integers), *variant)
     args = (*tensors, outer, *integers, (tie_breaker(x.dtype),), fn, *variant)
     launcher(device, t.grid, key, args, num_warps)
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
+from triton_acts._tiling import THREADS
 from triton_acts.tuning.config import Config
 from triton_acts.tuning.registry import OpSpec, Plan, Pointer, Variant
 
 from . import _kernels
 from ._define import Pointwise, tie_breaker
-from ._per_channel import THREADS, PerChannel, tiles
+from ._per_channel import PerChannel, tiles
 
 __all__ = ["per_channel_spec", "pointwise_spec"]
 
