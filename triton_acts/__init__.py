@@ -1,13 +1,16 @@
-"""GPU activations as fast as memory: scaled sigmoid and penalized tanh."""
+"""GPU activations as fast as memory: scaled sigmoid, penalized tanh and learned ones (KAF)."""
 
 from . import nn
 from ._version import __version__
+from .dictionary import KAF, kaf
 from .pointwise import PenalizedTanh, ScaledSigmoid, penalized_tanh, scaled_sigmoid
 
 __all__ = [
+    "KAF",
     "PenalizedTanh",
     "ScaledSigmoid",
     "__version__",
+    "kaf",
     "nn",
     "penalized_tanh",
     "scaled_sigmoid",

@@ -1,5 +1,6 @@
 """The activations as modules."""
 
+from .dictionary import KAF
 from .pointwise import PenalizedTanh, ScaledSigmoid
 
-__all__ = ["PenalizedTanh", "ScaledSigmoid"]
+__all__ = ["KAF", "PenalizedTanh", "ScaledSigmoid"]

@@ -1,0 +1,11 @@
+"""Activations that are sums over a dictionary: KAF, with Gaussians on a uniform grid."""
+
+from triton_acts.tuning.registry import register
+
+from ._kaf import compile_as, kaf
+from ._module import KAF
+from ._variants import kaf_spec
+
+__all__ = ["KAF", "compile_as", "kaf"]
+
+register(kaf_spec())

@@ -1,0 +1,145 @@
+"""Which kernel functions evaluate a dictionary, and the constants that they take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import _groups
+from ._composite import Dictionary, Nodes
+from ._gridding import LN2, SHARED, SINGLE, Grid, float32, gridding
+
+__all__ = ["Basis", "basis"]
+
+_FEWEST = 4  # nodes an anchor has to serve: it costs three exponentials
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """How kernels evaluate a dictionary, in groups of `size` nodes.
+
+    Attributes:
+        value: device function, the sum over a group.
+        gradients: device function, dx and moments of a group.
+        left: nodes left of an anchor; 0 for the direct functions.
+        size: nodes of a group; those of the last may lie beyond the dictionary.
+        groups: how many.
+        points: (position, shift) pairs a group.
+        coefs: (rate, bend, limit, gain).
+        folds: what weights and moments are multiplied by, or None for 1.
+        locate: makes the points on a device  # [groups, 2 * points], float32.
+    """
+
+    value: Any
+    gradients: Any
+    left: int
+    size: int
+    groups: int
+    points: int
+    coefs: tuple[float, float, float, float]
+    folds: tuple[float, ...] | None
+    locate: Callable[[torch.device], Tensor]
+
+    @property
+    def own(self) -> int:
+        """Groups whose moments one pass collects."""
+        return min(self.groups, max(1, SINGLE // self.size))
+
+    def kept(self, backward: bool) -> bool:
+        """True if the weights of all groups stay in registers."""
+        return self.groups <= (self.own if backward else 1)
+
+    def elements(self, backward: bool) -> tuple[int, int, int]:
+        """Elements of a thread in modes "lanes" and "plane", and tiles loaded ahead.
+
+        A lane holds a register a node for each of its elements, in a backward two (4 elements of a
+        plane spill on sm_100). Of 16-bit types 4 a lane move 8 bytes an access and 2 move 4, which
+        still fills whole sectors.
+        """
+        few = (self.own if backward else 1) * self.size <= SHARED
+        if self.points > 1:  # bound by special functions, whatever a thread does
+            return (2 if few else 1, 2 if few else 1, 1) if backward else (4, 8, 2)
+        if backward:
+            return (2, 2, 2) if few else (1, 2, 1)
+        return (4 if few else 2, 16, 4)
+
+
+def basis(dictionary: Dictionary) -> Basis:
+    """Factored where an anchor serves four nodes or more, else direct.
+
+    Counted on sm_90, instructions an element and node: factored 1.7 with 20 nodes an anchor, 3.7
+    with 8 and 5.2 with 5, direct 6.7, and a special function each instead of three an anchor.
+    """
+    if isinstance(dictionary, Nodes):
+        return _nodes(dictionary)
+    return _grid(dictionary)
+
+
+@lru_cache(maxsize=1024)
+def _grid(grid: Grid) -> Basis:
+    g = gridding(grid)
+    if g.size < _FEWEST:
+        positions = [grid.node(i) for i in range(grid.num_nodes)]
+        return _direct(grid.gamma, grid.num_nodes, lambda rate: _split(positions, rate))
+    rows = [(hi, -lo * g.rate) for hi, lo in g.anchors]
+    return Basis(
+        value=_groups.factored_value,
+        gradients=_groups.factored_gradients,
+        left=g.left,
+        size=g.size,
+        groups=len(g.anchors),
+        points=1,
+        coefs=(g.rate, g.bend, g.limit, g.gain),
+        folds=g.folds * len(g.anchors),
+        locate=lambda device: torch.tensor(rows, dtype=torch.float32, device=device),
+    )
+
+
+def _nodes(nodes: Nodes) -> Basis:
+    def split(rate: float) -> Callable[[torch.device], Tensor]:
+        def locate(_device: torch.device) -> Tensor:
+            exact = nodes.positions.detach().double()
+            rounded = exact.float()
+            return torch.stack((rounded, ((rounded - exact) * rate).float()), 1)
+
+        return locate
+
+    return _direct(nodes.gamma, nodes.positions.shape[0], split)
+
+
+def _split(positions: list[float], rate: float) -> Callable[[torch.device], Tensor]:
+    rows = [(float32(p), (float32(p) - p) * rate) for p in positions]
+    return lambda device: torch.tensor(rows, dtype=torch.float32, device=device)
+
+
+def _direct(
+    gamma: float, num_nodes: int, split: Callable[[float], Callable[[torch.device], Tensor]]
+) -> Basis:
+    """`kappa = 2^(-tau^2)`, `tau = rate (x - d)`, cut at |tau| = 16 where kappa is 0."""
+    groups = -(-num_nodes // SHARED)
+    size = -(-num_nodes // groups)
+    rate = float32(math.sqrt(gamma / LN2))
+    locate = split(rate)
+
+    def padded(device: torch.device) -> Tensor:
+        points = locate(device)
+        beyond = groups * size - num_nodes
+        return torch.cat((points, points[:1].expand(beyond, 2))) if beyond else points
+
+    return Basis(
+        value=_groups.direct_value,
+        gradients=_groups.direct_gradients,
+        left=0,
+        size=size,
+        groups=groups,
+        points=size,
+        coefs=(rate, 1.0, 16.0, -2 * LN2 * rate),
+        folds=None,
+        locate=padded,
+    )

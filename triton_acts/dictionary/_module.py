@@ -1,0 +1,249 @@
+"""KAF as a layer that owns its weights and its dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from triton_acts import _check
+
+from . import _official
+from ._fit import checked_eps, ridge, unit_gradient_std
+from ._gridding import Grid, float32
+from ._kaf import apply, checked_grid
+
+__all__ = ["KAF"]
+
+_BOUNDARY = 3.0
+_INITS = ("normal", "zeros", "identity")
+_DTYPES = (torch.float32, torch.float64)
+
+
+class KAF(torch.nn.Module):
+    """A learned activation for every channel, `y = sum_i alpha[c, i] exp(-gamma (x - d_i)^2)`.
+
+    Beyond the last node the output and its gradient fade to 0 within about two units. Weight decay
+    destroys a fit, so put alpha in a parameter group of its own.
+
+    alpha stays float32 under `.half()`, `.bfloat16()` and their like, and under autocast; inputs
+    may be of any floating dtype. Fitted weights reach 700 and alternate in sign: rounded to 16
+    bits, they would no longer cancel.
+
+    Args:
+        num_channels: C, or 1 for weights that all channels share.
+        num_nodes: D >= 2, the size of the dictionary.
+        boundary: the dictionary runs from -boundary to boundary.
+        grid: its first and last node, in place of boundary.
+        gamma: bandwidth, > 0; None means `1 / (6 delta^2)`, the paper's rule, delta being the
+            distance of two nodes. The authors' later code uses `1 / (8 delta^2)`.
+        init: "normal" draws weights from N(0, sigma^2) such that `E[(dy/dx)^2] = 1` for x ~ N(0, 1)
+            (sigma = 0.44 for the defaults; the authors' code has 0.3, later 0.8). "zeros";
+            "identity", fitted to y = x; or a function to fit, from a float64 tensor of nodes to one
+            of the same shape. It is kept for `reset_parameters`: no lambda if you pickle modules.
+        eps: weight of the penalty on `|alpha|^2` in a fit; 1e-6 in the paper.
+        channel_dim: the dimension of x that has C channels.
+        device: device of the weights.
+        dtype: float32 or float64; None means the default dtype if it is one of these, else float32.
+
+    Attributes:
+        alpha: the weights, a Parameter of shape [C, D].
+        grid: first and last node, a buffer [2]. It and gamma are how state dicts keep the
+            dictionary: to change it, load another one. Both are rounded to float32.
+        gamma: a buffer of shape ().
+
+    Raises:
+        TypeError: a number is none, or not an integer where it must be; init is neither a string
+            nor callable.
+        ValueError: a number out of its range; grid together with boundary; an unknown init; a
+            function that cannot be fitted; another dtype.
+
+    Source: Scardapane et al., arXiv 1707.04035.
+    """
+
+    alpha: torch.nn.Parameter
+    grid: Tensor
+    gamma: Tensor
+
+    def __init__(
+        self,
+        num_channels: int,
+        num_nodes: int = 20,
+        *,
+        boundary: float = _BOUNDARY,
+        grid: tuple[float, float] | None = None,
+        gamma: float | None = None,
+        init: str | Callable[[Tensor], Tensor] = "normal",
+        eps: float = 1e-4,
+        channel_dim: int = 1,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        _check_int("num_channels", num_channels, 1)
+        _check_int("num_nodes", num_nodes, 2)
+        _check_int("channel_dim", channel_dim)
+        if grid is None:
+            half = _check.real("KAF", "boundary", boundary)
+            if half <= 0:
+                raise ValueError(f"KAF: boundary must be positive, got {half}")
+            grid = (-half, half)
+        elif boundary != _BOUNDARY:
+            raise ValueError(f"KAF: give either grid or boundary, got both, {grid} and {boundary}")
+        self._dictionary = _rounded(checked_grid("KAF", grid, gamma, num_nodes))
+        self.init, self._target = _checked_init(init)
+        self.eps, self.channel_dim = checked_eps(eps), channel_dim
+        dtype = _checked_dtype(dtype)
+        self.alpha = torch.nn.Parameter(
+            torch.empty(num_channels, num_nodes, device=device, dtype=dtype)
+        )
+        self.register_buffer("grid", torch.empty(2, device=device, dtype=torch.float32))
+        self.register_buffer("gamma", torch.empty((), device=device, dtype=torch.float32))
+        self.reset_parameters()
+
+    @classmethod
+    def from_official(cls, state_dict: Mapping[str, Tensor], *, channel_dim: int = 1) -> Self:
+        """Reads a checkpoint of the authors' code, github.com/ispamm/kernel-activation-functions.
+
+        Args:
+            state_dict: that of one KAF layer with the Gaussian kernel: `alpha` of shape (1, C, D)
+                or (1, C, 1, 1, D), `dict` and `gamma`.
+            channel_dim: as in the constructor; 1 is where the authors' code has it.
+
+        Returns:
+            A layer that computes the same function, on alpha's device.
+
+        Raises:
+            TypeError: state_dict is no mapping of tensors.
+            ValueError: keys are missing or unknown; alpha has another shape; the dictionary is not
+                D nodes at equal distances; gamma is not one positive number.
+            NotImplementedError: gamma alone is missing: the kernels 'relu' and 'softplus', or a
+                checkpoint from before 2019.
+        """
+        alpha, grid = _official.read(state_dict)
+        module = cls(
+            *alpha.shape,
+            grid=(grid.lo, grid.hi),
+            gamma=grid.gamma,
+            init="zeros",
+            channel_dim=channel_dim,
+            device=alpha.device,
+            dtype=alpha.dtype if alpha.dtype in _DTYPES else torch.float32,
+        )
+        with torch.no_grad():
+            module.alpha.copy_(alpha)
+        return module
+
+    def reset_parameters(self) -> None:
+        """Draws or fits alpha anew, and writes the dictionary into its buffers."""
+        d = self._dictionary
+        with torch.no_grad():
+            self.grid.copy_(torch.tensor((d.lo, d.hi), dtype=torch.float32, device="cpu"))
+            self.gamma.fill_(d.gamma)
+            if self._target is not None:
+                self.alpha.copy_(ridge(d, self._target, self.eps))
+            elif self.init == "zeros":
+                self.alpha.zero_()
+            else:
+                self.alpha.normal_(std=unit_gradient_std(d))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Applies the activation to x, of any shape with the channels in `channel_dim`."""
+        return apply(x, self.alpha, self._dictionary, self.channel_dim)
+
+    def extra_repr(self) -> str:
+        """The arguments, as in the constructor; nine digits are all that float32 has."""
+        d = self._dictionary
+        return (
+            f"num_channels={self.alpha.shape[0]}, num_nodes={d.num_nodes}, "
+            f"grid=({d.lo:.9g}, {d.hi:.9g}), gamma={d.gamma:.9g}, init={self.init!r}, "
+            f"eps={self.eps:g}, channel_dim={self.channel_dim}"
+        )
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        def wide(t: Tensor) -> Tensor:
+            moved = fn(t)
+            return moved if moved.dtype in _DTYPES else t.to(moved.device, torch.float32)
+
+        super()._apply(wide, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Mapping[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Loads all or nothing, and renews the dictionary that forward reads."""
+        own = {prefix + name: getattr(self, name) for name in ("alpha", "grid", "gamma")}
+        found = {key: _wide(state_dict[key]) for key in own if key in state_dict}
+        dictionary = self._dictionary
+        if found.get(prefix + "alpha", self.alpha).shape != self.alpha.shape:
+            # torch refuses this alpha; the dictionary that goes with it is not for the old one
+            found = {**own, prefix + "alpha": found[prefix + "alpha"]}
+        else:
+            try:
+                dictionary = self._read(found.get(prefix + "grid"), found.get(prefix + "gamma"))
+            except (TypeError, ValueError) as error:
+                error_msgs.append(f"{prefix}grid, {prefix}gamma: {error}")
+                return
+        args = local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        super()._load_from_state_dict({**state_dict, **found}, prefix, *args)
+        self._dictionary = dictionary
+
+    def _read(self, grid: Tensor | None, gamma: Tensor | None) -> Grid:
+        """The dictionary of loaded buffers; what is missing, or on meta, stays as it is."""
+        old = self._dictionary
+        bounds = (old.lo, old.hi) if grid is None or grid.is_meta else grid.tolist()
+        bandwidth = old.gamma if gamma is None or gamma.is_meta else gamma.tolist()
+        return _rounded(checked_grid("KAF", bounds, bandwidth, old.num_nodes))
+
+
+def _check_int(name: str, value: object, least: int | None = None) -> None:
+    if type(value) is not int:
+        raise TypeError(f"KAF: {name} must be an int, got {value!r}")
+    if least is not None and value < least:
+        raise ValueError(f"KAF: {name} must be at least {least}, got {value}")
+
+
+def _checked_init(init: object) -> tuple[str, Callable[[Tensor], Tensor] | None]:
+    """What to call an init, and the function to fit, if any."""
+    if isinstance(init, str):
+        _check.choice("KAF", "init", init, _INITS)
+        return init, torch.clone if init == "identity" else None
+    if not callable(init):
+        raise TypeError(f"KAF: init must be one of {_INITS} or a function, got {init!r}")
+    # As a partial, a module (torch.nn.ELU()) does not become a part of this one
+    return getattr(init, "__name__", repr(init)), partial(init)
+
+
+def _checked_dtype(dtype: torch.dtype | None) -> torch.dtype:
+    if dtype is None:
+        default = torch.get_default_dtype()
+        return default if default in _DTYPES else torch.float32
+    if dtype not in _DTYPES:
+        raise ValueError(
+            f"KAF: dtype must be one of {_DTYPES}, got {dtype}: alpha is kept in float32 at least, "
+            f"because fitted weights reach 700 and alternate in sign, and would no longer cancel"
+        )
+    return dtype
+
+
+def _rounded(grid: Grid) -> Grid:
+    """The dictionary as float32 buffers keep it, so that loading them changes no function."""
+    lo, hi, gamma = map(float32, (grid.lo, grid.hi, grid.gamma))
+    return checked_grid("KAF", (lo, hi), gamma, grid.num_nodes)
+
+
+def _wide(value: Any) -> Any:
+    """A tensor of a state dict in float32 at least; anything else is torch's to refuse."""
+    if isinstance(value, Tensor) and value.dtype not in _DTYPES:
+        return value.to(torch.float32)
+    return value

@@ -1,0 +1,226 @@
+"""KAF on a CPU in eager mode: pieces that stay in cache, every operator in place.
+
+A dense tensor is seen as [outer, channels, inner] and cut into pieces. The two polynomials lie side
+by side in one buffer [2, ...], the one in t with the one in r, so that an operator serves both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ._composite import Dictionary, Nodes
+from ._gridding import LN2, Grid, gridding
+
+__all__ = ["backward", "forward"]
+
+_PIECE = 1 << 17  # elements, 0.5 MiB a buffer of float32: smaller ones pay by the operator
+
+
+def forward(dictionary: Dictionary, alpha: Tensor, x: Tensor, y: Tensor) -> None:
+    """Writes KAF of x into y.
+
+    Args:
+        dictionary: grid or nodes.
+        alpha: [channels, D].
+        x: [outer, channels, inner], contiguous.
+        y: like x.
+    """
+    work = _work(x, alpha, dictionary)
+    for piece in _pieces(x.shape):
+        y[piece] = work.value(x[piece], piece[1])
+
+
+def backward(
+    dictionary: Dictionary,
+    needs: tuple[bool, bool],
+    alpha: Tensor,
+    x: Tensor,
+    g: Tensor,
+    dx: Tensor,
+) -> Tensor:
+    """Writes g * dy/dx into dx, and returns alpha's gradient, each if `needs` says so."""
+    work = _work(x, alpha, dictionary)
+    for piece in _pieces(x.shape):
+        slope = work.gradients(x[piece], g[piece], piece[1], *needs)
+        if needs[0]:
+            dx[piece] = slope
+    return work.dalpha()
+
+
+def _pieces(shape: torch.Size) -> Iterator[tuple[slice, slice, slice]]:
+    """Parts of at most `_PIECE` elements, whole rows and channels where they fit."""
+    outer, channels, inner = shape
+    columns = max(1, min(inner, _PIECE))
+    width = max(1, min(channels, _PIECE // columns))
+    rows = max(1, _PIECE // (columns * width))
+    for o in range(0, outer, rows):
+        for c in range(0, channels, width):
+            for i in range(0, inner, columns):
+                yield slice(o, o + rows), slice(c, c + width), slice(i, i + columns)
+
+
+def _work(x: Tensor, alpha: Tensor, dictionary: Dictionary) -> _Factored | _Direct:
+    wide = torch.promote_types(x.dtype, torch.float32)
+    kind = _Factored if isinstance(dictionary, Grid) else _Direct
+    return kind(alpha.detach().to(wide), dictionary)  # type: ignore[arg-type]
+
+
+class _Buffers:
+    """Scratch tensors by name, kept from piece to piece."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self._dtype = dtype
+        self._kept: dict[str, Tensor] = {}
+
+    def __call__(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        found = self._kept.get(name)
+        if found is None or found.shape != shape:
+            found = self._kept[name] = torch.empty(shape, dtype=self._dtype)
+        return found
+
+
+class _Factored:
+    """The polynomials of `_gridding` on one piece after another."""
+
+    def __init__(self, alpha: Tensor, grid: Grid) -> None:
+        self._grid = gridding(grid, alpha.dtype is torch.float32)
+        left, size, groups = self._grid.left, self._grid.size, len(self._grid.anchors)
+        self._nodes, self._channels = alpha.shape[1], alpha.shape[0]
+        self._folds = torch.tensor(self._grid.folds, dtype=alpha.dtype)
+        betas = torch.nn.functional.pad(alpha, (0, groups * size - self._nodes))
+        betas = betas.view(-1, groups, size) * self._folds
+        # [groups, degree + 1, 2, 1, channels, 1], the constant term first; r's polynomial is that
+        # of the left nodes divided by r, and one shorter where the sizes differ
+        self._steps = max(size - left, left)
+        polynomials = alpha.new_zeros(groups, self._steps, 2, 1, self._channels, 1)
+        polynomials[:, : size - left, 0, 0, :, 0] = betas[:, :, left:].permute(1, 2, 0)
+        polynomials[:, :left, 1, 0, :, 0] = betas[:, :, :left].flip(2).permute(1, 2, 0)
+        self._polynomials = polynomials
+        self._moments = alpha.new_zeros(groups, self._steps, 2, self._channels)
+        self._buffer = _Buffers(alpha.dtype)
+
+    def value(self, x: Tensor, channels: slice) -> Tensor:
+        total = self._buffer("total", x.shape)
+        for group, anchor in enumerate(self._grid.anchors):
+            e, powers = self._basis(x, anchor)
+            rows = self._polynomials[group, :, :, :, channels]
+            p = self._buffer("p", powers.shape)
+            p.copy_(rows[-1])
+            for row in reversed(rows[:-1].unbind(0)):
+                torch.addcmul(row, p, powers, out=p)
+            both = p[0].addcmul_(p[1], powers[1])
+            if group:
+                total.addcmul_(e, both)
+            else:
+                torch.mul(e, both, out=total)
+        return total
+
+    def gradients(
+        self, x: Tensor, g: Tensor, channels: slice, need_dx: bool, need_dalpha: bool
+    ) -> Tensor:
+        total = self._buffer("total", x.shape)
+        for group, anchor in enumerate(self._grid.anchors):
+            e, powers = self._basis(x, anchor)
+            e.mul_(g)
+            if need_dx:
+                slope = self._slope(powers, self._polynomials[group, :, :, :, channels])
+                if group:
+                    total.addcmul_(e, slope)
+                else:
+                    torch.mul(e, slope, out=total)
+            if need_dalpha:
+                self._add_moments(e, powers, self._moments[group, :, :, channels])
+        return total.mul_(self._grid.gain)
+
+    def dalpha(self) -> Tensor:
+        left, size = self._grid.left, self._grid.size
+        right = self._moments[:, : size - left, 0]  # [groups, nodes, channels]
+        both = torch.cat((self._moments[:, :left, 1].flip(1), right), 1).permute(2, 0, 1)
+        return (both * self._folds).reshape(self._channels, -1)[:, : self._nodes].contiguous()
+
+    def _basis(self, x: Tensor, anchor: tuple[float, float]) -> tuple[Tensor, Tensor]:
+        """(e, [t, r]) of a piece; tau stays in its buffer, cut at the limit."""
+        g, (hi, lo) = self._grid, anchor
+        tau = self._buffer("tau", x.shape)
+        if x.dtype is tau.dtype:
+            torch.sub(x, hi, out=tau)
+        else:
+            tau.copy_(x).sub_(hi)
+        tau.mul_(g.rate)
+        if lo:
+            tau.sub_(lo * g.rate)
+        e = torch.mul(tau, tau, out=self._buffer("e", x.shape))
+        e.mul_(-g.bend).exp2_()
+        powers = self._buffer("powers", (2, *x.shape))
+        torch.exp2(tau.clamp_(-g.limit, g.limit), out=powers[0])
+        torch.reciprocal(powers[0], out=powers[1])
+        return e, powers
+
+    def _slope(self, powers: Tensor, rows: Tensor) -> Tensor:
+        """The derivative by tau over e ln 2: polynomials and their derivatives by Horner's rule."""
+        p, q = self._buffer("p", powers.shape), self._buffer("q", powers.shape)
+        p.copy_(rows[-1])
+        q.zero_()
+        for row in reversed(rows[:-1].unbind(0)):
+            torch.addcmul(p, q, powers, out=q)
+            torch.addcmul(row, p, powers, out=p)
+        q.mul_(powers)  # t p', r q'
+        q[1].add_(p[1]).mul_(powers[1])
+        both = p[0].addcmul_(p[1], powers[1])
+        tau = self._buffer("tau", p.shape[1:])
+        return q[0].sub_(q[1]).addcmul_(tau, both, value=-2 * self._grid.bend)
+
+    def _add_moments(self, weighted: Tensor, powers: Tensor, moments: Tensor) -> None:
+        """Adds the sums of g e t^j and g e r^k over a piece."""
+        p = self._buffer("p", powers.shape)
+        p[0].copy_(weighted)
+        torch.mul(weighted, powers[1], out=p[1])
+        for step in range(self._steps):
+            moments[step] += p.sum((1, 3))
+            if step < self._steps - 1:
+                p.mul_(powers)
+
+
+class _Direct:
+    """One Gaussian after another on one piece after another."""
+
+    def __init__(self, alpha: Tensor, nodes: Nodes) -> None:
+        self._rows = alpha.t().contiguous()[:, :, None]  # [D, channels, 1]
+        self._positions = nodes.positions.to(alpha.dtype).tolist()
+        self._bend, self._gain = -nodes.gamma / LN2, -2 * nodes.gamma
+        self._vanished = (1500 / nodes.gamma) ** 0.5
+        self._sums = torch.zeros(alpha.shape, dtype=alpha.dtype)
+        self._buffer = _Buffers(alpha.dtype)
+
+    def value(self, x: Tensor, channels: slice) -> Tensor:
+        total = self._buffer("total", x.shape).zero_()
+        for row, position in zip(self._rows, self._positions, strict=True):
+            _, kappa = self._kappa(x, position)
+            total.addcmul_(kappa, row[channels])
+        return total
+
+    def gradients(
+        self, x: Tensor, g: Tensor, channels: slice, need_dx: bool, need_dalpha: bool
+    ) -> Tensor:
+        total = self._buffer("total", x.shape).zero_()
+        for i, (row, position) in enumerate(zip(self._rows, self._positions, strict=True)):
+            distance, kappa = self._kappa(x, position)
+            kappa.mul_(g)
+            if need_dalpha:
+                self._sums[channels, i] += kappa.sum((0, 2))
+            if need_dx:
+                total.addcmul_(kappa.mul_(row[channels]), distance)
+        return total.mul_(self._gain)
+
+    def dalpha(self) -> Tensor:
+        return self._sums
+
+    def _kappa(self, x: Tensor, position: float) -> tuple[Tensor, Tensor]:
+        """The distance to a node, cut where the Gaussian has vanished, and the Gaussian."""
+        distance = self._buffer("distance", x.shape)
+        distance.copy_(x).sub_(position).clamp_(-self._vanished, self._vanished)
+        kappa = torch.mul(distance, distance, out=self._buffer("kappa", x.shape))
+        return distance, kappa.mul_(self._bend).exp2_()
