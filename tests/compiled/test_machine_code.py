@@ -273,7 +273,8 @@ def test_a_tool_that_prints_nothing_is_an_error(monkeypatch):
 
 # --- the real kernels ---
 
-VARIANTS = [(op, v) for op, spec in REGISTRY.items() for v in spec.variants]
+POINTWISE = [op for op in REGISTRY if op != "kaf"]  # whose own file is test_kaf_machine_code
+VARIANTS = [(op, v) for op in POINTWISE for v in REGISTRY[op].variants]
 
 
 def compiled_kernel(job):
@@ -301,7 +302,7 @@ def ids(pair):
     return f"{op}-{v.name}-{v.direction}-{v.layout}"
 
 
-@pytest.mark.parametrize("op", REGISTRY)
+@pytest.mark.parametrize("op", POINTWISE)
 def test_instructions_of_the_scalar_kernels(op):
     assert all_counts()[op, "scalar", "forward", "flat"].instr_per_elt <= 26
     assert all_counts()[op, "scalar", "backward", "flat"].instr_per_elt <= 24

@@ -1,0 +1,426 @@
+"""KAF without a GPU: the composite, the pieces that eager CPU calls take, and the operator."""
+
+import functools
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+from support import kaf as reference
+from torch.testing._internal.logging_tensor import LoggingTensor
+
+from triton_acts import kaf
+from triton_acts.dictionary import _pieces, compile_as
+from triton_acts.dictionary._composite import Nodes, composite, definition
+from triton_acts.dictionary._gridding import Grid
+
+DEFAULT = Grid(-3.0, 3.0, 20, 1 / (6 * (6 / 19) ** 2))
+ROADS = {
+    "pieces": lambda x, alpha, dictionary: kaf_of(x, alpha, dictionary),
+    "composite": lambda x, alpha, dictionary: composite(x, alpha, dictionary, 1),
+}
+
+
+def kaf_of(x, alpha, dictionary):
+    """The public function with a dictionary's own arguments."""
+    if isinstance(dictionary, Nodes):
+        return kaf(x, alpha, nodes=dictionary.positions, gamma=dictionary.gamma)
+    return kaf(x, alpha, grid=(dictionary.lo, dictionary.hi), gamma=dictionary.gamma)
+
+
+def samples(num_nodes, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(2000, 4, generator=generator) * 6 - 3
+    x = torch.cat((x, torch.randn(x.shape, generator=generator) * 6)).to(dtype)
+    alpha = torch.randn(4, num_nodes, generator=generator)
+    alpha[0] *= 300 * (-1.0) ** torch.arange(num_nodes)
+    return x, alpha.to(dtype), torch.randn(x.shape, generator=generator).to(dtype)
+
+
+def gradients(f, x, alpha, g):
+    leaves = [t.detach().requires_grad_() for t in (x, alpha)]
+    y = f(*leaves)
+    return y.detach(), *torch.autograd.grad(y, leaves, g)
+
+
+@pytest.mark.parametrize("curvature", [1 / 16, 1 / 8, 1 / 6, 1.0, 4.0])
+@pytest.mark.parametrize("num_nodes", [2, 4, 8, 20, 32, 64, 128, 256])
+@pytest.mark.parametrize("road", ROADS)
+def test_accuracy(road, num_nodes, curvature):
+    dictionary = reference.grid(num_nodes, curvature)
+    x, alpha, g = samples(num_nodes)
+    expected = reference.Reference(x, alpha, g, dictionary)
+    f = functools.partial(ROADS[road], dictionary=dictionary)
+    y, dx, dalpha = gradients(f, x, alpha, g)
+    assert max(expected.error_y(y)) <= 1e-5
+    assert max(expected.error_dx(dx)) <= 1e-5
+    assert expected.excess_dalpha(dalpha) <= 1
+
+
+@pytest.mark.parametrize("num_nodes", [2, 3, 20, 64])
+@pytest.mark.parametrize("curvature", [1 / 16, 1 / 6, 4.0, 30.0])
+@pytest.mark.parametrize("road", ROADS)
+def test_float64_is_float64(road, num_nodes, curvature):
+    dictionary = reference.grid(num_nodes, curvature)
+    x, alpha, g = samples(num_nodes, torch.float64)
+    f = functools.partial(ROADS[road], dictionary=dictionary)
+    expected = gradients(functools.partial(definition, dictionary=dictionary), x, alpha, g)
+    for a, b in zip(gradients(f, x, alpha, g), expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11 * b.abs().max().item())
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_free_nodes(road):
+    positions = torch.randn(17, dtype=torch.float64)
+    dictionary = Nodes(positions, 3.0)
+    x, alpha, g = samples(17, torch.float64)
+    f = functools.partial(ROADS[road], dictionary=dictionary)
+    expected = gradients(functools.partial(definition, dictionary=dictionary), x, alpha, g)
+    for a, b in zip(gradients(f, x, alpha, g), expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11 * b.abs().max().item())
+
+
+SPECIAL = [0.0, -0.0, 1e-45, torch.inf, -torch.inf, 3e38, -3e38, torch.nan]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("free", [False, True])
+@pytest.mark.parametrize("num_nodes", [2, 4, 8, 20, 64])
+@pytest.mark.parametrize("road", ROADS)
+def test_special_values(road, num_nodes, free, dtype):
+    """Finite for every x, 0 at infinity, NaN only where x is; one NaN spoils its own channel."""
+    dictionary = reference.grid(num_nodes, 1 / 6)
+    if free:
+        dictionary = Nodes(torch.linspace(-3, 3, num_nodes), dictionary.gamma)
+    x = torch.tensor(SPECIAL, dtype=torch.float64).repeat(3, 1).to(dtype)
+    alpha = torch.full((len(SPECIAL), num_nodes), 700.0)
+    alpha[:, ::2] = -700.0
+    f = functools.partial(ROADS[road], dictionary=dictionary)
+    y, dx, dalpha = gradients(f, x, alpha, torch.ones_like(x))
+    nan = x.isnan()
+    for result in (y, dx):
+        assert torch.equal(result.isnan(), nan)
+        assert (result[x.abs() > 1e30] == 0).all()
+        assert result[~nan].isfinite().all()
+    assert torch.equal(dalpha.isnan().all(1), nan[0])
+    assert dalpha[~nan[0]].isfinite().all()
+
+
+@pytest.mark.parametrize("piece", [1, 7, 64, 10**6])
+@pytest.mark.parametrize("shape", [(9, 5), (2, 5, 3, 4), (3, 4, 5)])
+def test_pieces_of_any_size(shape, piece, monkeypatch):
+    """Where a piece ends changes nothing but the order of sums."""
+    monkeypatch.setattr(_pieces, "_PIECE", piece)
+    channel_dim = shape.index(5)
+    x, alpha = torch.randn(shape), torch.randn(5, 45)
+    dictionary = reference.grid(45, 1 / 6)
+    f = functools.partial(kaf, channel_dim=channel_dim)
+    g = torch.randn(shape)
+    expected = gradients(
+        lambda x, alpha: definition(x, alpha, dictionary, channel_dim),
+        x.double(),
+        alpha.double(),
+        g.double(),
+    )
+    for a, b in zip(gradients(f, x, alpha, g), expected, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=0, atol=1e-5 * b.abs().max().item())
+
+
+def test_no_tensor_of_d_times_x(monkeypatch):
+    """The composite keeps at most 25 times x for backward, and no tensor is larger than x."""
+    x = torch.randn(500, 8, requires_grad=True)
+    alpha = torch.randn(8, 20, requires_grad=True)
+    kept = {}
+
+    def pack(t):
+        kept[t.data_ptr()] = t.untyped_storage().nbytes()
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        y = composite(x, alpha, DEFAULT, 1)
+    assert sum(kept.values()) <= 25 * x.nbytes
+    assert max(kept.values()) <= x.nbytes
+    y.sum().backward()
+    kept.clear()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        kaf(x, alpha)
+    assert sorted(kept.values()) == [alpha.nbytes, x.nbytes]
+
+
+def inputs():
+    generator = torch.Generator().manual_seed(0)
+    return (
+        torch.randn(3, 4, generator=generator, dtype=torch.float64, requires_grad=True),
+        torch.randn(4, 20, generator=generator, dtype=torch.float64, requires_grad=True),
+    )
+
+
+def operator(x, alpha):
+    return torch.ops.triton_acts.kaf(x, alpha, None, -3.0, 3.0, DEFAULT.gamma, 1)
+
+
+FORMS = pytest.mark.parametrize("f", [kaf, operator], ids=["function", "operator"])
+
+
+@FORMS
+def test_derivatives_of_every_order(f):
+    """First, second and third, for x and alpha together and alone, batched gradients too."""
+    x, alpha = inputs()
+    assert torch.autograd.gradcheck(f, (x, alpha), check_batched_grad=f is kaf)
+    assert torch.autograd.gradcheck(lambda x: f(x, alpha.detach()), (x,))
+    assert torch.autograd.gradcheck(lambda a: f(x.detach(), a), (alpha,))
+    assert torch.autograd.gradgradcheck(f, (x, alpha))
+
+    def first(x):
+        (d,) = torch.autograd.grad(f(x, alpha.detach()).sum(), x, create_graph=True)
+        return d
+
+    assert torch.autograd.gradgradcheck(first, (x,))
+
+
+def test_transforms():
+    """jvp, vmap over each argument, grad, jacrev, jacfwd and hessian equal the definition's."""
+    x, alpha = (t.detach() for t in inputs())
+    plain = functools.partial(definition, dictionary=DEFAULT)
+    func = torch.func
+    cases = {
+        "jvp": lambda f: func.jvp(f, (x, alpha), (torch.ones_like(x), torch.ones_like(alpha))),
+        "vmap x": lambda f: func.vmap(f, (0, None))(x.expand(2, 3, 4), alpha),
+        "vmap alpha": lambda f: func.vmap(f, (None, 0))(x, torch.stack((alpha, 2 * alpha))),
+        "grad": lambda f: func.grad(lambda x, a: f(x, a).sum(), (0, 1))(x, alpha),
+        "jacrev": lambda f: func.jacrev(f, (0, 1))(x, alpha),
+        "jacfwd": lambda f: func.jacfwd(f, (0, 1))(x, alpha),
+        "hessian": lambda f: func.hessian(lambda x, a: f(x, a).sum(), (0, 1))(x, alpha),
+    }
+    for name, case in cases.items():
+        torch.testing.assert_close(case(kaf), case(plain), rtol=1e-9, atol=1e-9, msg=name)
+
+
+def test_vmap_of_the_operator():
+    x, alpha = (t.detach() for t in inputs())
+    both = torch.stack((alpha, 2 * alpha))
+    batch = torch.stack((x, x + 1), 1)  # [3, 2, 4]
+    expected = torch.stack((kaf(x, alpha), kaf(x + 1, alpha)))
+    torch.testing.assert_close(torch.vmap(operator, (1, None))(batch, alpha), expected)
+    expected = torch.stack((kaf(x, alpha), kaf(x + 1, 2 * alpha)))
+    torch.testing.assert_close(torch.vmap(operator, (1, 0))(batch, both), expected)
+
+
+@pytest.mark.parametrize("needs", [(True, True), (True, False), (False, True)])
+def test_opcheck(needs):
+    x, alpha = (t.detach().float() for t in inputs())
+    rest = (None, -3.0, 3.0, DEFAULT.gamma, 1)
+    ops = torch.ops.triton_acts
+    leaves = [t.clone().requires_grad_(n) for t, n in zip((x, alpha), needs, strict=True)]
+    torch.library.opcheck(ops.kaf.default, (*leaves, *rest))
+    torch.library.opcheck(ops.kaf.default, (*leaves, torch.randn(20), 0.0, 0.0, 2.0, 1))
+    torch.library.opcheck(ops.kaf_backward.default, (x, alpha, torch.ones_like(x), *rest, *needs))
+
+
+@pytest.mark.parametrize("form", ["composite", "op"])
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiled(form, dynamic):
+    """No graph break; values and gradients of both forms, and the form that was asked for."""
+    found = []
+
+    def backend(graph, _inputs):
+        found.extend(str(node.target) for node in graph.graph.nodes)
+        return graph
+
+    leaves = [t.detach().float().requires_grad_() for t in inputs()]
+    compile_as(form)
+    try:
+        torch._dynamo.reset()
+        compiled = torch.compile(kaf, fullgraph=True, dynamic=dynamic, backend=backend)
+        y = compiled(*leaves)
+        assert any("triton_acts.kaf" in name for name in found) == (form == "op")
+        torch.testing.assert_close(y, kaf(*leaves), rtol=1e-5, atol=1e-5)
+        torch._dynamo.reset()
+        compiled = torch.compile(kaf, fullgraph=True, dynamic=dynamic, backend="aot_eager")
+        g = torch.randn(3, 4)
+        ours = torch.autograd.grad(compiled(*leaves), leaves, g)
+        for a, b in zip(ours, torch.autograd.grad(kaf(*leaves), leaves, g), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    finally:
+        compile_as("composite")
+    with pytest.raises(ValueError, match=r"'kernel'"):
+        compile_as("kernel")
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_exported(strict):
+    """Export sees PyTorch's own operators, which any runtime has."""
+    x, alpha = (t.detach().float() for t in inputs())
+
+    class Module(torch.nn.Module):
+        def forward(self, x, alpha):
+            return kaf(x, alpha)
+
+    program = torch.export.export(Module(), (x, alpha), strict=strict)
+    assert not [n for n in program.graph.nodes if "triton_acts" in str(n.target)]
+    torch.testing.assert_close(program.module()(x, alpha), kaf(x, alpha), rtol=1e-5, atol=1e-5)
+
+
+def test_traced():
+    x, alpha = (t.detach().float() for t in inputs())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # jit.trace is deprecated
+        traced = torch.jit.trace(kaf, (x, alpha))
+    torch.testing.assert_close(traced(2 * x, alpha), kaf(2 * x, alpha), rtol=1e-5, atol=1e-5)
+
+
+def test_tensors_that_are_not_plain():
+    """Fake, meta, neg-bit and subclass tensors, and modes that see one operator."""
+    x, alpha = (t.detach().float() for t in inputs())
+    negative = torch.complex(x, x).conj().imag
+    torch.testing.assert_close(kaf(negative, alpha), kaf(-x, alpha))
+    weights = torch.complex(alpha, alpha).conj().imag
+    torch.testing.assert_close(kaf(x, weights), kaf(x, -alpha))
+    assert kaf(x.to("meta"), alpha.to("meta")).shape == x.shape
+    transposed = x.t().contiguous().t()
+    with torch._subclasses.fake_tensor.FakeTensorMode() as mode:
+        y = kaf(mode.from_tensor(transposed), mode.from_tensor(alpha))
+    assert y.stride() == (1, 3)
+    assert isinstance(kaf(LoggingTensor(x), alpha), LoggingTensor)
+
+    class Seen(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            names.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    names = []
+    with Seen():
+        torch.testing.assert_close(kaf(x, alpha), operator(x, alpha))
+    assert names[0] == "triton_acts.kaf.default"
+
+
+def test_checkpointing_and_autocast():
+    x, alpha = (t.detach().float().requires_grad_() for t in inputs())
+    expected = torch.autograd.grad(kaf(x, alpha).sum(), (x, alpha))
+    y = torch.utils.checkpoint.checkpoint(kaf, x, alpha, use_reentrant=False)
+    for a, b in zip(torch.autograd.grad(y.sum(), (x, alpha)), expected, strict=True):
+        torch.testing.assert_close(a, b)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = kaf(x.bfloat16(), alpha)
+        torch.testing.assert_close(kaf(x, alpha), y)
+        inside = composite(x, alpha, DEFAULT, 1)
+    assert half.dtype is torch.bfloat16
+    assert inside.dtype is torch.float32
+
+
+def test_distributed_tensors(tmp_path):
+    """Sharded along rows, along channels, or not at all; values and gradients are the whole's."""
+    import torch.distributed as dist
+    from torch.distributed.tensor import (
+        Replicate,
+        Shard,
+        distribute_tensor,
+        init_device_mesh,
+    )
+
+    dist.init_process_group(
+        "gloo", store=dist.FileStore(str(tmp_path / "store"), 1), rank=0, world_size=1
+    )
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        x, alpha = (t.detach().float() for t in inputs())
+        leaves = [t.clone().requires_grad_() for t in (x, alpha)]
+        expected = torch.autograd.grad(kaf(*leaves).sum(), leaves)
+        for row, weights in ((Shard(0), Replicate()), (Shard(1), Shard(0)), (Replicate(),) * 2):
+            parts = [
+                distribute_tensor(t, mesh, [p]).requires_grad_()
+                for t, p in ((x, row), (alpha, weights))
+            ]
+            y = kaf(*parts)
+            assert y.placements == (row,)
+            torch.testing.assert_close(y.full_tensor(), kaf(x, alpha))
+            found = torch.autograd.grad(y, parts, torch.ones_like(y))
+            for a, b in zip(found, expected, strict=True):
+                torch.testing.assert_close(a.full_tensor(), b)
+    finally:
+        dist.destroy_process_group()
+
+
+X, A = torch.randn(2, 3, 5), torch.randn(3, 20)
+NODES = torch.randn(20)
+ERRORS = [
+    ({"x": [1.0]}, TypeError, r"x must be a torch.Tensor, got list"),
+    ({"x": X.int()}, TypeError, r"torch.int32"),
+    ({"x": X.to(torch.complex64)}, TypeError, r"torch.complex64"),
+    ({"x": X.to_sparse()}, TypeError, r"sparse"),
+    ({"alpha": 0.3}, TypeError, r"alpha must be a torch.Tensor, got float"),
+    ({"alpha": A.int()}, TypeError, r"alpha has dtype torch.int32"),
+    ({"alpha": A[0]}, ValueError, r"alpha must be of shape \[C, D\] or \[1, D\], got \(20,\)"),
+    ({"alpha": A.to("meta")}, ValueError, r"x is on cpu but alpha is on meta"),
+    ({"alpha": A[:2]}, ValueError, r"alpha has 2 rows but x of shape \(2, 3, 5\) has 3 channels"),
+    ({"alpha": A[:, :1]}, ValueError, r"at least 2 nodes, got 1"),
+    ({"alpha": torch.randn(0, 20)}, ValueError, r"alpha has 0 rows"),
+    ({"channel_dim": 3}, ValueError, r"channel_dim is 3, allowed are -3 to 2"),
+    ({"channel_dim": -4}, ValueError, r"channel_dim is -4"),
+    ({"channel_dim": 1.0}, TypeError, r"channel_dim must be an int, got 1.0"),
+    ({"grid": (3.0, -3.0)}, ValueError, r"grid must be increasing, got \(3.0, -3.0\)"),
+    ({"grid": (1.0, 1.0)}, ValueError, r"increasing"),
+    ({"grid": (0.0, float("inf"))}, ValueError, r"finite in float32, got inf"),
+    ({"grid": 3.0}, ValueError, r"pair .*, got 3.0"),
+    ({"grid": [-1.0, 0.0, 1.0]}, ValueError, r"pair"),
+    ({"grid": ("a", "b")}, TypeError, r"'a'"),
+    ({"gamma": 0.0}, ValueError, r"gamma must be positive and finite, got 0.0"),
+    ({"gamma": -1}, ValueError, r"got -1"),
+    ({"gamma": float("nan")}, ValueError, r"got nan"),
+    ({"gamma": torch.tensor(1.0)}, TypeError, r"gamma must be a real number, got a Tensor"),
+    ({"gamma": True}, TypeError, r"gamma"),
+    ({"nodes": NODES}, ValueError, r"gamma must be given"),
+    ({"nodes": NODES, "gamma": -2.0}, ValueError, r"got -2.0"),
+    ({"nodes": NODES, "gamma": 1.0, "grid": (-3.0, 3.0)}, ValueError, r"either grid or nodes"),
+    ({"nodes": NODES.tolist(), "gamma": 1.0}, TypeError, r"nodes must be a torch.Tensor"),
+    ({"nodes": NODES.int(), "gamma": 1.0}, TypeError, r"torch.int32"),
+    ({"nodes": NODES[:7], "gamma": 1.0}, ValueError, r"20 weights a channel but there are 7 nodes"),
+    ({"nodes": NODES[None], "gamma": 1.0}, ValueError, r"nodes must be of shape \[D\]"),
+    ({"nodes": NODES.to("meta"), "gamma": 1.0}, ValueError, r"nodes is on meta"),
+    ({"nodes": NODES.clone().requires_grad_(), "gamma": 1.0}, ValueError, r"cannot be learned yet"),
+    (
+        {"nodes": NODES, "gamma": torch.tensor(1.0, requires_grad=True)},
+        TypeError,
+        r"gamma must be a real number",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "error", "text"), ERRORS, ids=[e[2] for e in ERRORS])
+def test_errors(changes, error, text):
+    arguments = {"x": X, "alpha": A} | changes
+    with pytest.raises(error, match=text):
+        kaf(**arguments)
+
+
+def test_shared_weights_need_no_channel_dimension():
+    x, alpha = torch.tensor(0.5), torch.randn(1, 20)
+    assert kaf(x, alpha, channel_dim=7).shape == ()
+    assert composite(x, alpha, DEFAULT, 1).shape == ()
+    torch.testing.assert_close(kaf(x[None], alpha)[0], composite(x, alpha, DEFAULT, 1))
+
+
+def test_integers_as_grid_and_gamma():
+    torch.testing.assert_close(
+        kaf(X, A, grid=(-3, 3), gamma=2), kaf(X, A, grid=[-3.0, 3.0], gamma=2.0)
+    )
+
+
+def test_constants_made_in_inference_mode_serve_training():
+    """What the first call keeps is no inference tensor."""
+    code = """
+import torch, triton_acts
+x, a = torch.randn(4, 3), torch.randn(3, 20, requires_grad=True)
+with torch.inference_mode():
+    triton_acts.kaf(x, a)
+triton_acts.kaf(x, a).sum().backward()
+torch.func.grad(lambda a: triton_acts.kaf(x, a).sum())(a)
+"""
+    for interpret in ("0", "1"):
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={"TRITON_INTERPRET": interpret, "PYTHONPATH": ":".join(sys.path)},
+            check=True,
+            timeout=120,
+        )

@@ -1,0 +1,296 @@
+"""KAF's kernels: accuracy, special values, layouts, gradients, passes and roads."""
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+from support import hardware
+from support import kaf as reference
+
+from triton_acts import kaf
+from triton_acts.dictionary import _basis, _kernels, _run, _tiles
+from triton_acts.dictionary._composite import Nodes, definition
+from triton_acts.dictionary._gridding import Grid
+
+DEFAULT = Grid(-3.0, 3.0, 20, 1 / (6 * (6 / 19) ** 2))
+NODES = (2, 3, 4, 8, 20, 32, 64, 128, 256)
+CURVATURES = (1 / 16, 1 / 8, 1 / 6, 1.0, 4.0)
+
+
+@pytest.fixture(params=["interpreter", "documented hardware errors"])
+def arithmetic(request, monkeypatch, device):
+    """The interpreter's exact exponentials, or a GPU's worst."""
+    if request.param != "interpreter":
+        if device != "cpu":
+            pytest.skip("the GPU has its own errors")
+        hardware.documented(monkeypatch)
+    return request.param
+
+
+def samples(num_nodes, rows=1500, channels=4, seed=0):
+    """x inside the grid and far outside, weights as ridge fits have them, a random g."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def uniform(low, high):
+        shape = (rows, channels)
+        return torch.rand(shape, generator=generator) * (high - low) + low
+
+    x = torch.cat((uniform(-3, 3), uniform(-14, 14)))
+    x[0], x[1] = 3.0, -3.0
+    alpha = torch.randn(channels, num_nodes, generator=generator)
+    alpha[0] *= 300 * (-1.0) ** torch.arange(num_nodes)
+    alpha[1] = alpha[1].abs()
+    alpha[2] *= 700 / alpha[2].abs().max()
+    return x, alpha, torch.randn(x.shape, generator=generator)
+
+
+def both(x, alpha, g, dictionary, channel_dim=1, needs=(True, True)):
+    """y, dx and dalpha by the kernels."""
+    y = _run.forward(x, alpha, dictionary, channel_dim)
+    return y, *_run.backward(x, alpha, g, dictionary, channel_dim, *needs)
+
+
+@pytest.mark.parametrize("curvature", CURVATURES)
+@pytest.mark.parametrize("num_nodes", NODES)
+def test_accuracy(num_nodes, curvature, arithmetic, device):
+    """Within 1e-5 of what the weights at hand, or anywhere, can make."""
+    dictionary = reference.grid(num_nodes, curvature)
+    x, alpha, g = samples(num_nodes)
+    expected = reference.Reference(x, alpha, g, dictionary)
+    y, dx, dalpha = both(*(t.to(device) for t in (x, alpha, g)), dictionary)
+    assert max(expected.error_y(y)) <= 1e-5
+    assert max(expected.error_dx(dx)) <= 1e-5
+    assert expected.excess_dalpha(dalpha) <= 1
+
+
+@pytest.mark.parametrize("num_nodes", [3, 20, 45])
+def test_free_nodes(num_nodes, arithmetic, device):
+    """Nodes in any order, some of them equal, whose float64 values float32 cannot hold."""
+    generator = torch.Generator().manual_seed(3)
+    positions = torch.rand(num_nodes, generator=generator, dtype=torch.float64) * 6 - 3
+    positions[-1] = positions[0]
+    dictionary = Nodes(positions.to(device), 40.0)
+    x, alpha, g = samples(num_nodes)
+    alpha = alpha.abs()
+    expected = reference.Reference(x, alpha, g, dictionary)
+    y, dx, dalpha = both(*(t.to(device) for t in (x, alpha, g)), dictionary)
+    assert expected.error_y(y)[1] <= 1e-6
+    assert expected.error_dx(dx)[1] <= 1e-6
+    assert expected.excess_dalpha(dalpha) <= 1
+
+
+SHAPES = {
+    "N x C": ((37, 6), 1),
+    "few channels, ragged fold": ((1001, 3), 1),
+    "more channels than lanes": ((5, 40000), 1),
+    "unrolled rows and a rest": ((2100, 64), 1),
+    "N x T x C": ((3, 7, 10), -1),
+    "N x C x H x W": ((3, 5, 17, 19), 1),
+    "7 x 7": ((9, 12, 7, 7), 1),
+    "large planes": ((2, 3, 200, 200), 1),
+    "one image": ((1, 4, 31, 33), 1),
+    "channels first": ((6, 50), 0),
+    "one element": ((1, 1), 1),
+    "one channel": ((70000,), 0),
+}
+
+
+def tensor_of(shape, channel_dim, layout):
+    x = torch.randn(shape) * 2
+    if layout == "permuted":
+        return x.movedim(channel_dim, -1).contiguous().movedim(-1, channel_dim)
+    if layout == "sliced":
+        return torch.randn(*shape[:-1], 2 * shape[-1])[..., ::2] * 2
+    return x
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["a row a channel", "one row"])
+@pytest.mark.parametrize("layout", ["contiguous", "permuted", "sliced"])
+@pytest.mark.parametrize("name", SHAPES)
+def test_layouts(name, layout, shared, device):
+    """Every shape and stride, with an expanded and a sliced gradient; strides are kept."""
+    shape, channel_dim = SHAPES[name]
+    x = tensor_of(shape, channel_dim, layout).to(device)
+    channels = 1 if shared or len(shape) == 1 else shape[channel_dim]
+    alpha = torch.randn(channels, 20, device=device)
+    g = torch.randn(*shape[:-1], shape[-1] + 3, device=device)[..., 3:]
+    leaves = [t.detach().requires_grad_() for t in (x, alpha)]
+    doubles = [t.detach().double().requires_grad_() for t in (x, alpha)]
+    y = kaf(*leaves, channel_dim=channel_dim)
+    wide = definition(*doubles, DEFAULT, channel_dim)
+    torch.testing.assert_close(y.double(), wide, rtol=0, atol=2e-5)
+    if layout != "sliced":
+        assert y.stride() == x.stride()
+    for incoming in (g, torch.ones((), device=device).expand(shape)):
+        found = torch.autograd.grad(y, leaves, incoming, retain_graph=True)
+        expected = torch.autograd.grad(wide, doubles, incoming.double(), retain_graph=True)
+        torch.testing.assert_close(found[0].double(), expected[0], rtol=0, atol=2e-4)
+        sums = x.numel() // channels
+        torch.testing.assert_close(found[1].double(), expected[1], rtol=1e-5, atol=1e-6 * sums)
+
+
+SPECIAL = [0.0, -0.0, 1e-45, -1e-38, torch.inf, -torch.inf, 3e38, -3e38, 60.0, -60.0, torch.nan]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("num_nodes", [2, 4, 8, 20, 64])
+@pytest.mark.parametrize("curvature", [1 / 16, 1 / 8, 1 / 6, 1.0, 30.0])
+def test_special_values(num_nodes, curvature, dtype, device):
+    """Finite for every x, 0 at infinity, NaN only where x is; one NaN spoils its own channel."""
+    dictionary = reference.grid(num_nodes, curvature)
+    x = torch.tensor(SPECIAL).repeat(3, 1).to(dtype).to(device)  # [3, channels]
+    alpha = 700.0 * torch.ones(len(SPECIAL), num_nodes, device=device)
+    alpha[:, ::2] = -700.0
+    y, dx, dalpha = both(x, alpha, torch.ones_like(x), dictionary)
+    nan = x.isnan()
+    for result in (y, dx):
+        assert torch.equal(result.isnan(), nan)
+        assert result[~nan].isfinite().all()
+        assert (result[x.abs() > 1e30] == 0).all()
+    assert torch.equal(dalpha.isnan().all(1), nan[0])
+    assert dalpha[~nan[0]].isfinite().all()
+
+
+def test_every_bfloat16_input(device):
+    """All 65,536 bit patterns against float64, rounded once."""
+    bits = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16)
+    x = bits.view(torch.bfloat16)
+    alpha = torch.randn(1, 20, generator=torch.Generator().manual_seed(1))
+    y = kaf(x.to(device), alpha.to(device)).cpu()
+    kappa, _ = reference.kappas(x, DEFAULT)
+    expected = (kappa * alpha.double()).sum(-1)
+    assert torch.equal(y.isnan(), x.isnan())
+    finite = ~x.isnan()
+    # the interpreter truncates a store to bfloat16, so a whole unit is allowed
+    error = (y.double() - expected).abs()[finite]
+    assert (error <= 2.0**-7 * expected.abs()[finite] + 1e-5).all()
+
+
+@pytest.mark.parametrize("needs", [(True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("num_nodes", [20, 40, 64, 256])
+def test_passes_and_needed_gradients(num_nodes, needs, device, launches):
+    """One pass over x and g for 40 nodes of sums; no work for a gradient that nobody asked for."""
+    dictionary = reference.grid(num_nodes, 1 / 6)
+    x, alpha, g = (t.to(device) for t in samples(num_nodes, rows=40))
+    all_of = both(x, alpha, g, dictionary)
+    launches.clear()
+    _, dx, dalpha = both(x, alpha, g, dictionary, needs=needs)
+    passes = launches.count(_kernels.backward)
+    assert passes == (-(-num_nodes // 40) if needs[1] else 1)
+    for needed, found, expected in zip(needs, (dx, dalpha), all_of[1:], strict=True):
+        assert (found is not None) == needed
+        if needed:
+            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("needs", [(True, False), (False, True), (False, False)])
+def test_autograd_asks_for_what_it_needs(needs, device, launches):
+    x = torch.randn(8, 5, device=device, requires_grad=needs[0])
+    alpha = torch.randn(5, 20, device=device, requires_grad=needs[1])
+    y = kaf(x, alpha)
+    assert y.requires_grad == any(needs)
+    if any(needs):
+        y.sum().backward()
+    assert [x.grad is not None, alpha.grad is not None] == list(needs)
+    assert launches.count(_kernels.backward) == any(needs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_dtype(dtype, device):
+    """alpha is used in float32, also where mixed precision has narrowed it, and so is autocast."""
+    x = torch.randn(30, 4, device=device)
+    alpha = torch.randn(4, 20, device=device).to(dtype)
+    leaf = alpha.clone().requires_grad_()
+    y = kaf(x, leaf)
+    assert y.dtype is torch.float32
+    torch.testing.assert_close(y, kaf(x, alpha.float()))
+    y.sum().backward()
+    wide = alpha.float().requires_grad_()
+    kaf(x, wide).sum().backward()
+    assert leaf.grad.dtype is dtype
+    torch.testing.assert_close(leaf.grad, wide.grad.to(dtype))
+    with torch.autocast(device, torch.bfloat16):
+        torch.testing.assert_close(kaf(x, alpha), y.detach(), rtol=0, atol=0)
+
+
+def test_large_sums_do_not_drift(device):
+    """A million terms a channel, all of one sign: the sum is taken in parts."""
+    x = torch.rand(2**18, 4, device=device) * 2
+    alpha = torch.randn(4, 20, device=device)
+    _, _, dalpha = both(x, alpha, torch.ones_like(x), DEFAULT, needs=(False, True))
+    kappa, _ = reference.kappas(x, DEFAULT)
+    expected = kappa.sum(0)
+    error = (dalpha.double().cpu() - expected).abs() / (expected + 1e-2 * len(x))
+    assert error.max() <= 1e-5
+
+
+@pytest.mark.composite  # there is nothing to launch for
+@pytest.mark.parametrize("shape", [(0, 4), (3, 4, 0), (0,)])
+def test_empty(shape, device):
+    x = torch.randn(shape, device=device, requires_grad=True)
+    alpha = torch.randn(4 if len(shape) > 1 else 1, 20, device=device, requires_grad=True)
+    y = kaf(x, alpha)
+    y.sum().backward()
+    assert y.shape == x.grad.shape == shape
+    assert torch.equal(alpha.grad, torch.zeros_like(alpha))
+
+
+def test_the_same_bits_again(device):
+    """Sums are taken in an order that only the shape decides."""
+    x, alpha, g = (t.to(device) for t in samples(20))
+    first = both(x, alpha, g, DEFAULT)
+    for _ in range(3):
+        for a, b in zip(first, both(x, alpha, g, DEFAULT), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_higher_orders(device, launches):
+    """create_graph takes the composite; the kernels still make the first order's values."""
+    x = torch.randn(5, 3, device=device, requires_grad=True)
+    alpha = torch.randn(3, 20, device=device, requires_grad=True)
+    doubles = [t.detach().double().requires_grad_() for t in (x, alpha)]
+
+    def first(x, alpha, f):
+        return torch.autograd.grad(f(x, alpha).sin().sum(), (x, alpha), create_graph=True)
+
+    found = first(x, alpha, kaf)
+    expected = first(*doubles, functools.partial(definition, dictionary=DEFAULT))
+    assert _kernels.forward in launches
+    assert _kernels.backward not in launches
+    found = torch.autograd.grad(sum((d * d).sum() for d in found), (x, alpha))
+    expected = torch.autograd.grad(sum((d * d).sum() for d in expected), doubles)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.composite  # geometry alone
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize(
+    ("outer", "channels", "inner"),
+    [
+        (8192, 512, 1),
+        (33, 3, 1),
+        (1, 5, 1),
+        (2**22, 7, 1),
+        (64, 64, 3136),
+        (9, 12, 49),
+        (1, 1, 999),
+    ],
+)
+def test_tiles_own_every_element_once(outer, channels, inner, backward):
+    """Programs cover all rows and columns, none twice, and are not too many for a grid."""
+    b = _basis.basis(DEFAULT)
+    t = _tiles.tiles(outer, channels, inner, b.elements(backward), backward)
+    rows, columns = t.grid[1], t.grid[2]
+    assert (rows - 1) * t.rows < t.outer <= rows * t.rows
+    assert max(rows, columns) < 2**16
+    if t.mode == "lanes":
+        assert t.width == t.fold * channels
+        assert (t.outer - 1) * t.width < outer * channels <= t.outer * t.width
+        assert t.whole_rows * t.fold <= outer
+        assert (t.grid[0] - 1) * t.tile[1] < t.width <= t.padded
+    else:
+        assert (t.width, t.inner, t.outer) == (channels, inner, outer)
+        assert (columns - 1) * t.columns < inner <= columns * t.columns
+    assert np.prod(t.tile) & (int(np.prod(t.tile)) - 1) == 0
