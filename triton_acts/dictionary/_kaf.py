@@ -23,6 +23,7 @@ from ._op import call
 __all__ = ["apply", "checked_grid", "compile_as", "kaf"]
 
 DEFAULT_GRID = (-3.0, 3.0)
+_TINY, _HUGE = 1e-30, 1e30  # between them float32 has room for the constants of the kernels
 _compiled_as = "composite"
 
 
@@ -103,13 +104,24 @@ def checked_grid(op: str, grid: object, gamma: object, num_nodes: int) -> Grid:
     if not lo < hi:
         raise ValueError(f"{op}: grid must be increasing, got {(lo, hi)}")
     delta = (hi - lo) / (num_nodes - 1)
-    bandwidth = 1 / (6 * delta * delta) if gamma is None else _check.real(op, "gamma", gamma)
-    _check_gamma(op, bandwidth)
+    if gamma is not None:
+        bandwidth = _check.real(op, "gamma", gamma)
+        _check_gamma(op, bandwidth)
+    elif 6 * delta * delta > _TINY:
+        bandwidth = 1 / (6 * delta * delta)
+    else:
+        bandwidth = math.inf
+    curvature = bandwidth * delta * delta
+    if not _TINY < curvature < _HUGE or not _TINY < bandwidth < _HUGE:
+        raise ValueError(
+            f"{op}: {num_nodes} nodes from {lo} to {hi} with gamma {gamma} give gamma delta^2 = "
+            f"{curvature} beyond what float32 can hold; useful are 1/16 to 4, and None for 1/6"
+        )
     return Grid(lo, hi, num_nodes, bandwidth)
 
 
 def _check_gamma(op: str, gamma: float) -> None:
-    if not 0 < gamma < math.inf:
+    if not gamma > 0:
         raise ValueError(f"{op}: gamma must be positive and finite, got {gamma}")
 
 

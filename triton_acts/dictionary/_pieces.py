@@ -16,7 +16,7 @@ from ._gridding import LN2, Grid, gridding
 
 __all__ = ["backward", "forward"]
 
-_PIECE = 1 << 17  # elements, 0.5 MiB a buffer of float32: smaller ones pay by the operator
+_PIECE = 1 << 18  # elements, 1 MiB a buffer of float32: smaller ones pay by the operator
 
 
 def forward(dictionary: Dictionary, alpha: Tensor, x: Tensor, y: Tensor) -> None:
@@ -30,7 +30,7 @@ def forward(dictionary: Dictionary, alpha: Tensor, x: Tensor, y: Tensor) -> None
     """
     work = _work(x, alpha, dictionary)
     for piece in _pieces(x.shape):
-        y[piece] = work.value(x[piece], piece[1])
+        work.value(x[piece], y[piece], piece[1])
 
 
 def backward(
@@ -44,9 +44,7 @@ def backward(
     """Writes g * dy/dx into dx, and returns alpha's gradient, each if `needs` says so."""
     work = _work(x, alpha, dictionary)
     for piece in _pieces(x.shape):
-        slope = work.gradients(x[piece], g[piece], piece[1], *needs)
-        if needs[0]:
-            dx[piece] = slope
+        work.gradients(x[piece], g[piece], dx[piece], piece[1], needs)
     return work.dalpha()
 
 
@@ -72,13 +70,13 @@ class _Buffers:
     """Scratch tensors by name, kept from piece to piece."""
 
     def __init__(self, dtype: torch.dtype) -> None:
-        self._dtype = dtype
+        self.dtype = dtype
         self._kept: dict[str, Tensor] = {}
 
     def __call__(self, name: str, shape: tuple[int, ...]) -> Tensor:
         found = self._kept.get(name)
         if found is None or found.shape != shape:
-            found = self._kept[name] = torch.empty(shape, dtype=self._dtype)
+            found = self._kept[name] = torch.empty(shape, dtype=self.dtype)
         return found
 
 
@@ -86,60 +84,66 @@ class _Factored:
     """The polynomials of `_gridding` on one piece after another."""
 
     def __init__(self, alpha: Tensor, grid: Grid) -> None:
-        self._grid = gridding(grid, alpha.dtype is torch.float32)
-        left, size, groups = self._grid.left, self._grid.size, len(self._grid.anchors)
-        self._nodes, self._channels = alpha.shape[1], alpha.shape[0]
-        self._folds = torch.tensor(self._grid.folds, dtype=alpha.dtype)
-        betas = torch.nn.functional.pad(alpha, (0, groups * size - self._nodes))
-        betas = betas.view(-1, groups, size) * self._folds
+        self._grid = g = gridding(grid, alpha.dtype is torch.float32)
+        groups, right = len(g.anchors), g.size - g.left
+        self._nodes, channels = alpha.shape[1], alpha.shape[0]
+        self._folds = torch.tensor(g.folds, dtype=alpha.dtype)
+        betas = torch.nn.functional.pad(alpha, (0, groups * g.size - self._nodes))
+        betas = betas.view(-1, groups, g.size) * self._folds
         # [groups, degree + 1, 2, 1, channels, 1], the constant term first; r's polynomial is that
         # of the left nodes divided by r, and one shorter where the sizes differ
-        self._steps = max(size - left, left)
-        polynomials = alpha.new_zeros(groups, self._steps, 2, 1, self._channels, 1)
-        polynomials[:, : size - left, 0, 0, :, 0] = betas[:, :, left:].permute(1, 2, 0)
-        polynomials[:, :left, 1, 0, :, 0] = betas[:, :, :left].flip(2).permute(1, 2, 0)
-        self._polynomials = polynomials
-        self._moments = alpha.new_zeros(groups, self._steps, 2, self._channels)
+        steps = max(right, g.left)
+        polynomials = alpha.new_zeros(groups, steps, 2, 1, channels, 1)
+        polynomials[:, :right, 0, 0, :, 0] = betas[:, :, g.left :].permute(1, 2, 0)
+        polynomials[:, : g.left, 1, 0, :, 0] = betas[:, :, : g.left].flip(2).permute(1, 2, 0)
+        self._polynomials = [list(group.unbind(0)) for group in polynomials.unbind(0)]
+        self._moments = alpha.new_zeros(groups, steps, 2, channels)
         self._buffer = _Buffers(alpha.dtype)
 
-    def value(self, x: Tensor, channels: slice) -> Tensor:
-        total = self._buffer("total", x.shape)
+    def value(self, x: Tensor, y: Tensor, channels: slice) -> None:
+        total = y if y.dtype is self._buffer.dtype else self._buffer("total", x.shape)
         for group, anchor in enumerate(self._grid.anchors):
             e, powers = self._basis(x, anchor)
-            rows = self._polynomials[group, :, :, :, channels]
-            p = self._buffer("p", powers.shape)
-            p.copy_(rows[-1])
-            for row in reversed(rows[:-1].unbind(0)):
+            rows = [row[:, :, channels] for row in self._polynomials[group]]
+            p = self._first(rows, powers)
+            for row in reversed(rows[:-2]):
                 torch.addcmul(row, p, powers, out=p)
             both = p[0].addcmul_(p[1], powers[1])
             if group:
                 total.addcmul_(e, both)
             else:
                 torch.mul(e, both, out=total)
-        return total
+        if total is not y:
+            y.copy_(total)
 
     def gradients(
-        self, x: Tensor, g: Tensor, channels: slice, need_dx: bool, need_dalpha: bool
-    ) -> Tensor:
-        total = self._buffer("total", x.shape)
+        self, x: Tensor, g: Tensor, dx: Tensor, channels: slice, needs: tuple[bool, bool]
+    ) -> None:
+        total = dx if dx.dtype is self._buffer.dtype else self._buffer("total", x.shape)
         for group, anchor in enumerate(self._grid.anchors):
             e, powers = self._basis(x, anchor)
             e.mul_(g)
-            if need_dx:
-                slope = self._slope(powers, self._polynomials[group, :, :, :, channels])
+            if needs[0]:
+                rows = [row[:, :, channels] for row in self._polynomials[group]]
+                slope = self._slope(powers, rows)
                 if group:
                     total.addcmul_(e, slope)
                 else:
                     torch.mul(e, slope, out=total)
-            if need_dalpha:
+            if needs[1]:
                 self._add_moments(e, powers, self._moments[group, :, :, channels])
-        return total.mul_(self._grid.gain)
+        if needs[0]:
+            torch.mul(total, self._grid.gain, out=total)
+            if total is not dx:
+                dx.copy_(total)
 
     def dalpha(self) -> Tensor:
-        left, size = self._grid.left, self._grid.size
-        right = self._moments[:, : size - left, 0]  # [groups, nodes, channels]
-        both = torch.cat((self._moments[:, :left, 1].flip(1), right), 1).permute(2, 0, 1)
-        return (both * self._folds).reshape(self._channels, -1)[:, : self._nodes].contiguous()
+        """The gradient of alpha from the moments of all pieces."""
+        moments = self._moments
+        right = moments[:, : self._grid.size - self._grid.left, 0]  # [groups, nodes, channels]
+        falling = moments[:, : self._grid.left, 1].flip(1)
+        both = torch.cat((falling, right), 1).permute(2, 0, 1) * self._folds
+        return both.reshape(moments.shape[-1], -1)[:, : self._nodes].contiguous()
 
     def _basis(self, x: Tensor, anchor: tuple[float, float]) -> tuple[Tensor, Tensor]:
         """(e, [t, r]) of a piece; tau stays in its buffer, cut at the limit."""
@@ -159,13 +163,23 @@ class _Factored:
         torch.reciprocal(powers[0], out=powers[1])
         return e, powers
 
-    def _slope(self, powers: Tensor, rows: Tensor) -> Tensor:
+    def _first(self, rows: list[Tensor], powers: Tensor) -> Tensor:
+        """Horner's rule up to the second coefficient from above."""
+        p = self._buffer("p", powers.shape)
+        if len(rows) == 1:
+            return p.copy_(rows[0])
+        return torch.addcmul(rows[-2], rows[-1], powers, out=p)
+
+    def _slope(self, powers: Tensor, rows: list[Tensor]) -> Tensor:
         """The derivative by tau over e ln 2: polynomials and their derivatives by Horner's rule."""
-        p, q = self._buffer("p", powers.shape), self._buffer("q", powers.shape)
-        p.copy_(rows[-1])
-        q.zero_()
-        for row in reversed(rows[:-1].unbind(0)):
-            torch.addcmul(p, q, powers, out=q)
+        p, q = self._first(rows, powers), self._buffer("q", powers.shape)
+        slope = rows[-1]  # of what `_first` made
+        if len(rows) == 1:
+            q.zero_()
+        elif len(rows) == 2:
+            q.copy_(slope)
+        for row in reversed(rows[:-2]):
+            slope = torch.addcmul(p, slope, powers, out=q)
             torch.addcmul(row, p, powers, out=p)
         q.mul_(powers)  # t p', r q'
         q[1].add_(p[1]).mul_(powers[1])
@@ -178,10 +192,10 @@ class _Factored:
         p = self._buffer("p", powers.shape)
         p[0].copy_(weighted)
         torch.mul(weighted, powers[1], out=p[1])
-        for step in range(self._steps):
-            moments[step] += p.sum((1, 3))
-            if step < self._steps - 1:
+        for step, moment in enumerate(moments.unbind(0)):
+            if step:
                 p.mul_(powers)
+            moment += p.sum((1, 3))
 
 
 class _Direct:
@@ -195,27 +209,29 @@ class _Direct:
         self._sums = torch.zeros(alpha.shape, dtype=alpha.dtype)
         self._buffer = _Buffers(alpha.dtype)
 
-    def value(self, x: Tensor, channels: slice) -> Tensor:
+    def value(self, x: Tensor, y: Tensor, channels: slice) -> None:
         total = self._buffer("total", x.shape).zero_()
         for row, position in zip(self._rows, self._positions, strict=True):
             _, kappa = self._kappa(x, position)
             total.addcmul_(kappa, row[channels])
-        return total
+        y.copy_(total)
 
     def gradients(
-        self, x: Tensor, g: Tensor, channels: slice, need_dx: bool, need_dalpha: bool
-    ) -> Tensor:
+        self, x: Tensor, g: Tensor, dx: Tensor, channels: slice, needs: tuple[bool, bool]
+    ) -> None:
         total = self._buffer("total", x.shape).zero_()
         for i, (row, position) in enumerate(zip(self._rows, self._positions, strict=True)):
             distance, kappa = self._kappa(x, position)
             kappa.mul_(g)
-            if need_dalpha:
+            if needs[1]:
                 self._sums[channels, i] += kappa.sum((0, 2))
-            if need_dx:
+            if needs[0]:
                 total.addcmul_(kappa.mul_(row[channels]), distance)
-        return total.mul_(self._gain)
+        if needs[0]:
+            dx.copy_(total.mul_(self._gain))
 
     def dalpha(self) -> Tensor:
+        """The gradient of alpha from the sums of all pieces."""
         return self._sums
 
     def _kappa(self, x: Tensor, position: float) -> tuple[Tensor, Tensor]:
