@@ -57,6 +57,9 @@ def _run(args: argparse.Namespace) -> int:
     )
     print()
     print(report.terminal_table(outcome.rows))
+    promised = report.bars_table(outcome.rows)
+    if promised:
+        print(f"\n{promised}")
     print()
     print("\n".join(report.summary(outcome.meta, outcome.rows)))
     archs = list(dict.fromkeys(str(row["arch"]) for row in outcome.static))

@@ -3,57 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
-from torch import Tensor
 
-import triton_acts
-from triton_acts import pointwise
-from triton_acts.pointwise import _define, _per_channel
+from perf.ops import Op, channel_dim, kaf_op, pointwise_ops
 from triton_acts.tuning.registry import REGISTRY
 
-__all__ = ["Case", "Op", "Shape", "cases", "ops"]
+__all__ = ["COMPARED", "PEAK_MEMORY", "Case", "Shape", "cases"]
 
-Formula = Callable[..., Tensor]
-
-
-@dataclass(frozen=True)
-class Op:
-    """An activation to measure. All callables take `(x, *weights)`.
-
-    Attributes:
-        name: the op's name in the registry.
-        variant: "scalar" or "per_channel".
-        ours: triton_acts' public function.
-        eager: the formula as a user writes it with torch, the yardstick of `speedup_vs_eager`.
-        reference: the plain definition, for float64.
-        derivative: dy/dx, for float64.
-        weight_derivative: dy/dw, or None where there is no weight.
-    """
-
-    name: str
-    variant: str
-    ours: Formula
-    eager: Formula
-    reference: Formula
-    derivative: Formula
-    weight_derivative: Formula | None = None
+COMPARED = ("triton_acts", "eager", "torch.compile")
+PEAK_MEMORY = "peak-memory"
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A shape [N, C, H, W] that holds `mib` MiB of x, or numel % 16 != 0 elements.
+    """A shape that holds `mib` MiB of x, or numel % 16 != 0 elements.
 
     Attributes:
         name: "small", "1 MiB", ...
         mib: MiB of x.
         channels: C.
-        side: H = W.
+        side: H = W, or T.
         layout: "contiguous" or "channels_last".
-        ragged: one batch entry and one column more than fit, so that numel is odd.
+        ragged: one batch entry more, and an odd number of everything, so that numel is odd.
+        form: "NCHW", "NTC" or "NC".
     """
 
     name: str
@@ -62,14 +37,17 @@ class Shape:
     side: int = 32
     layout: str = "contiguous"
     ragged: bool = False
+    form: str = "NCHW"
 
-    def sizes(self, itemsize: int) -> tuple[int, int, int, int]:
-        """N, C, H, W for a dtype."""
-        image = self.channels * self.side * self.side
-        batch = max(1, round(self.mib * 2**20 / itemsize / image))
+    def sizes(self, itemsize: int) -> tuple[int, ...]:
+        """The sizes for a dtype, N first."""
+        extents = {"C": self.channels, "T": self.side, "H": self.side, "W": self.side}
+        entry = [extents[letter] for letter in self.form[1:]]
+        batch = max(1, round(self.mib * 2**20 / itemsize / math.prod(entry)))
         if self.ragged:
-            return batch | 1, self.channels | 1, self.side | 1, self.side - 1 | 1
-        return batch, self.channels, self.side, self.side
+            *others, last = entry
+            return batch | 1, *(extent | 1 for extent in others), last - 1 | 1
+        return batch, *entry
 
 
 @dataclass(frozen=True)
@@ -78,11 +56,14 @@ class Case:
 
     Attributes:
         op: the activation.
-        direction: "forward" or "backward" (of a graph that is kept, so forward is not timed).
-        dtype: x's dtype, and the weight's.
+        direction: "forward", "backward" (of a graph that is kept, so forward is not timed) or
+            "forward+backward".
+        dtype: x's dtype, and that of weights without one of their own.
         shape: x's shape and layout.
         mode: "device" is device time, caches cold on a GPU; "launch-inclusive" and
-            "graph-replayed" are a GPU's two further views of small tensors.
+            "graph-replayed" are a GPU's two further views of small tensors; "peak-memory" is no
+            time but the memory that a CPU needs beyond the inputs.
+        providers: who competes.
     """
 
     op: Op
@@ -90,11 +71,24 @@ class Case:
     dtype: torch.dtype
     shape: Shape
     mode: str = "device"
+    providers: tuple[str, ...] = COMPARED
 
     @property
-    def sizes(self) -> tuple[int, int, int, int]:
-        """N, C, H, W."""
+    def sizes(self) -> tuple[int, ...]:
+        """N, C, H, W or N, T, C or N, C."""
         return self.shape.sizes(self.dtype.itemsize)
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return self.sizes[channel_dim(len(self.sizes))]
+
+    @property
+    def seen(self) -> tuple[int, int, int]:
+        """The dense x as kernels see it  # [outer, channels, inner]."""
+        last = self.shape.layout == "channels_last"
+        inner = 1 if last else math.prod(self.sizes[channel_dim(len(self.sizes)) + 1 :])
+        return self.numel // (self.channels * inner), self.channels, inner
 
     @property
     def numel(self) -> int:
@@ -109,8 +103,11 @@ class Case:
     @property
     def bytes(self) -> int:
         """Bytes that the work has to move at least: the op's tensors, and the weights."""
-        weights = self.sizes[1] * self.dtype.itemsize if self.op.weight_derivative else 0
-        return self._tensors * self.numel * self.dtype.itemsize + weights * self.reads
+        found = self._tensors * self.numel * self.dtype.itemsize
+        if self.op.weight is not None:
+            itemsize = (self.op.weight.dtype or self.dtype).itemsize
+            found += self.reads * self.channels * math.prod(self.op.weight.row) * itemsize
+        return found
 
     @property
     def label(self) -> str:
@@ -122,75 +119,15 @@ class Case:
 
     @property
     def _tensors(self) -> int:
-        for variant in REGISTRY[self.op.name].variants:
-            if (variant.name, variant.direction) == (self.op.variant, self.direction):
-                return variant.tensors
-        raise LookupError(
-            f"perf: {self.op.name} has no variant {self.op.variant!r} for {self.direction!r}; "
-            "register it in its package"
-        )
-
-
-def _eager_scaled_sigmoid(x: Tensor) -> Tensor:
-    return 2 * torch.tanh(x / 2)
-
-
-def _eager_penalized_tanh(x: Tensor, a: float | Tensor = 0.25) -> Tensor:
-    t = torch.tanh(x)
-    return torch.where(x > 0, t, a * t)
-
-
-def _along_channels(formula: Formula) -> Formula:
-    """The formula with its weight of shape (C,) broadcast along dimension 1."""
-
-    def broadcast(x: Tensor, w: Tensor) -> Tensor:
-        return formula(x, w.view(-1, *[1] * (x.dim() - 2)))
-
-    return broadcast
-
-
-_EAGER: dict[str, Formula] = {
-    "scaled_sigmoid": _eager_scaled_sigmoid,
-    "penalized_tanh": _eager_penalized_tanh,
-}
-
-
-def _with_defaults(formula: Callable[..., Tensor], defaults: tuple[float, ...]) -> Formula:
-    return lambda x: formula(x, *defaults)
-
-
-def ops() -> Iterator[Op]:
-    """Every op of the package; one without a formula here is compared with its own definition."""
-    for op in pointwise.ALL:
-        composite = _with_defaults(op.composite, op.defaults)
-        ours = getattr(triton_acts, op.name, None) or (
-            lambda x, op=op: _define.apply(op, x, op.defaults)
-        )
-        yield Op(
-            op.name,
-            "scalar",
-            ours,
-            _EAGER.get(op.name, composite),
-            composite,
-            _with_defaults(op.derivative, op.defaults),
-        )
-    for channel_op in pointwise.ALL_PER_CHANNEL:
-        composite = _along_channels(channel_op.composite)
-        eager = _EAGER.get(channel_op.name)
-        yield Op(
-            channel_op.name,
-            "per_channel",
-            partial(_apply_per_channel, channel_op),
-            _along_channels(eager) if eager else composite,
-            composite,
-            _along_channels(channel_op.derivative),
-            _along_channels(channel_op.weight_derivative),
-        )
-
-
-def _apply_per_channel(op: _per_channel.PerChannel, x: Tensor, w: Tensor) -> Tensor:
-    public: Formula | None = getattr(triton_acts, op.name, None)
-    return public(x, w) if public else _per_channel.apply_per_channel(op, x, w, 1)
+        known = REGISTRY[self.op.name].variants
+        found = {v.direction: v.tensors for v in known if v.name == self.op.variant}
+        ways = self.direction.split("+")
+        if not found.keys() >= set(ways):
+            raise LookupError(
+                f"perf: {self.op.name} has no variant {self.op.variant!r} for {self.direction!r}; "
+                "register it in its package"
+            )
+        return sum(found[way] for way in ways)
 
 
 SMALL = Shape("small", 0.0, channels=64, side=8)
@@ -209,36 +146,96 @@ def cases(kind: str, quick: bool) -> list[Case]:
     Raises:
         ValueError: another kind.
     """
-    if kind == "cpu":
-        if quick:
-            # forward first: a machine's very first torch.compile alone may take 20 s
-            found = _all([torch.float32], [MEDIUM]) + _all([torch.float32], [SMALL], ["forward"])
-            return sorted(found, key=lambda case: case.direction == "backward")
-        return _all([torch.float32, torch.bfloat16], [LARGE, ONE, SMALL])
-    if kind != "gpu":
+    if kind not in ("cpu", "gpu"):
         raise ValueError(f"cases: kind must be 'cpu' or 'gpu', got {kind!r}")
-    if quick:
-        return _all([torch.bfloat16], [LARGE, SMALL])
-    shapes = [LARGE, ONE, SMALL, RAGGED, CHANNELS_LAST, HUGE]
+    if kind == "gpu":
+        return _gpu_quick() if quick else _gpu()
+    return _cpu_quick() if quick else _cpu()
+
+
+def _cpu() -> list[Case]:
+    """The published formula takes 20 times x, so KAF's x are small."""
+    float32 = [torch.float32]
+    rows = _rows(8)  # 4096 x 512
     return [
-        *_all([torch.bfloat16, torch.float32], shapes),
-        *_all([torch.bfloat16], [SMALL], ["forward"], "launch-inclusive"),
-        *_all([torch.bfloat16], [SMALL], ["forward"], "graph-replayed"),
-        *_all([torch.float16], shapes),
+        *_pointwise(float32, [LARGE]),
+        *_kaf(float32, [rows], (*COMPARED, "triton_acts compiled")),
+        Case(kaf_op(), "forward+backward", torch.float32, rows, PEAK_MEMORY, COMPARED[:2]),
+        *_pointwise(float32, [ONE]),
+        *_kaf(float32, [_tokens(4), Shape("4 MiB", 4)]),
+        *_pointwise(float32, [SMALL]),
+        *_pointwise([torch.bfloat16], [LARGE, ONE, SMALL]),
     ]
 
 
-def _all(
-    dtypes: Sequence[torch.dtype],
-    shapes: Sequence[Shape],
+def _cpu_quick() -> list[Case]:
+    """Forward first: a machine's very first torch.compile alone may take 20 s; none for KAF."""
+    found = [
+        *_pointwise([torch.float32], [MEDIUM]),
+        *_kaf([torch.float32], [_rows(1), _tokens(1), ONE], COMPARED[:2]),
+        *_pointwise([torch.float32], [SMALL], ["forward"]),
+    ]
+    return sorted(found, key=lambda case: case.direction == "backward")
+
+
+def _gpu() -> list[Case]:
+    shapes = [ONE, SMALL, RAGGED, CHANNELS_LAST, HUGE]
+    main = [torch.bfloat16, torch.float32]
+    found = []
+    for dtype in main:
+        found += _pointwise([dtype], [LARGE])
+        found += _kaf([dtype], [_rows(64)], (*COMPARED, "triton_acts compiled"))
+        found += _kaf([dtype], [_tokens(64), LARGE, CHANNELS_LAST])
+        found += _pointwise([dtype], shapes)
+    return [
+        *found,
+        *_pointwise([torch.bfloat16], [SMALL], ["forward"], "launch-inclusive"),
+        *_pointwise([torch.bfloat16], [SMALL], ["forward"], "graph-replayed"),
+        *_pointwise([torch.float16], [LARGE, *shapes]),
+    ]
+
+
+def _gpu_quick() -> list[Case]:
+    bfloat16 = [torch.bfloat16]
+    return [
+        *_pointwise(bfloat16, [LARGE]),
+        *_kaf(bfloat16, [_rows(64), _tokens(64), LARGE], COMPARED[:2]),
+        *_pointwise(bfloat16, [SMALL]),
+    ]
+
+
+def _rows(mib: float) -> Shape:
+    return Shape(f"{mib} MiB N x C", mib, 512, form="NC")
+
+
+def _tokens(mib: float) -> Shape:
+    return Shape(f"{mib} MiB N x T x C", mib, 512, side=256, form="NTC")
+
+
+def _pointwise(
+    dtypes: Iterable[torch.dtype],
+    shapes: Iterable[Shape],
     directions: Sequence[str] = DIRECTIONS,
     mode: str = "device",
 ) -> list[Case]:
-    """Every op in every combination."""
+    """Every pointwise op in every combination."""
     return [
         Case(op, direction, dtype, shape, mode)
         for dtype in dtypes
         for shape in shapes
-        for op in ops()
+        for op in pointwise_ops()
         for direction in directions
+    ]
+
+
+def _kaf(
+    dtypes: Iterable[torch.dtype], shapes: Iterable[Shape], providers: tuple[str, ...] = COMPARED
+) -> list[Case]:
+    """KAF in every combination."""
+    op = kaf_op()
+    return [
+        Case(op, direction, dtype, shape, providers=providers)
+        for dtype in dtypes
+        for shape in shapes
+        for direction in DIRECTIONS
     ]

@@ -10,13 +10,14 @@ import torch
 
 from perf import static
 from perf.cases import Case
+from perf.check import Inputs, make_inputs, reference
 from perf.device import Device
-from perf.providers import PROVIDERS, Inputs, Prepared, make_inputs, prepare, reference
+from perf.providers import Prepared, prepare
 from triton_acts.tuning import config, inspect, timing
 from triton_acts.tuning.records import RESULTS, Row
 from triton_acts.tuning.timing import YARDSTICK, Clock, Timing
 
-__all__ = ["SEED", "left_out", "measure_case"]
+__all__ = ["SEED", "identity", "left_out", "measure_case"]
 
 SEED = 20160217
 LAUNCH_BOUND_MS = 0.010
@@ -60,7 +61,7 @@ def measure_case(
     """
     inputs = make_inputs(case, device.torch, SEED)
     expected = reference(case, inputs)
-    prepared = {name: prepare(name, case, inputs, expected) for name in PROVIDERS}
+    prepared = prepare(case, inputs, expected)
     del expected
     kind, plain = timing.yardstick(inputs.x, case.reads)
     calls = {name: work.call for name, work in prepared.items() if work.call is not None}
@@ -80,7 +81,7 @@ def left_out(case: Case, run_id: str, reason: str) -> Row:
     """The row of a case that was not measured: a gap is a row, not a silence."""
     return (
         dict.fromkeys(RESULTS.columns)
-        | _identity(case, run_id)
+        | identity(case, run_id)
         | {
             "provider": "triton_acts",
             "status": f"left out: {reason}",
@@ -88,7 +89,7 @@ def left_out(case: Case, run_id: str, reason: str) -> Row:
     )
 
 
-def _identity(case: Case, run_id: str) -> Row:
+def identity(case: Case, run_id: str) -> Row:
     """The columns that say what a case is."""
     return {
         "run_id": run_id,
@@ -123,7 +124,7 @@ def _row(
     shared = case.mode == "device"  # elsewhere the yardstick is not timed the same way
     return (
         dict.fromkeys(RESULTS.columns)
-        | _identity(case, run_id)
+        | identity(case, run_id)
         | {
             "provider": provider,
             "aligned": inputs.x.data_ptr() % 16 == 0,

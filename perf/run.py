@@ -12,9 +12,10 @@ import torch
 
 from perf import device as devices
 from perf import report, static
-from perf.cases import Case, cases
+from perf.cases import PEAK_MEMORY, Case, cases
 from perf.device import ROOT, Device
 from perf.measure import SEED, left_out, measure_case
+from perf.memory import measure_memory
 from perf.progress import progress
 from perf.providers import one_line
 from triton_acts import gpus
@@ -67,7 +68,7 @@ def budget_for(kind: str, quick: bool) -> Budget:
     """The budget on a "cpu" or "gpu": 4 and 6 minutes, 1 when quick, less a margin for the end."""
     if quick:
         return Budget(total_s=48, static_s=10, case_s=0.6)
-    return Budget(320, 55, 0.5) if kind == "gpu" else Budget(215, 50, 0.8)
+    return Budget(320, 55, 0.5) if kind == "gpu" else Budget(218, 55, 0.8)
 
 
 def run(
@@ -128,7 +129,7 @@ def run(
 def _kernels_of(arch: str) -> list[inspect.Row]:
     """Machine code of the kernels on the GPU at hand; none if it cannot be had."""
     try:
-        return static.kernels(arch, [*static.DTYPES, torch.float16], (*static.LAYOUTS, "innerN"))
+        return static.kernels(arch, [*static.DTYPES, torch.float16], static.MEASURED)
     except Exception as problem:  # measuring does not need it
         print(f"no predictions beside the measurements of {arch}: {one_line(problem)}")
         return []
@@ -162,6 +163,9 @@ def _measure(
                 yield left_out(case, run_id, "out of time")
                 continue
             bar.step(case.label)
+            if case.mode == PEAK_MEMORY:
+                yield from measure_memory(case, run_id)
+                continue
             timer = HostClock(torch.cuda.synchronize) if case.mode == "launch-inclusive" else clock
             try:
                 yield from measure_case(case, device, timer, run_id, outcome.kernels, case_s)
@@ -172,24 +176,28 @@ def _measure(
 
 def _predict(archs: Sequence[str], table: Path, outcome: Outcome, deadline: float) -> None:
     """Adds the static rows of architectures, as far as the time goes."""
-    work = [(arch, dtype) for dtype in static.DTYPES for arch in archs]
-    slowest = 0.0
+    work = static.parts(archs)
+    slowest: dict[str, float] = {}
+    gaps: dict[str, list[str]] = {}
     with progress("predicting from machine code", len(work)) as bar:
-        for arch, dtype in work:
-            label = f"{arch} {str(dtype).removeprefix('torch.')}"
+        for part in work:
             begin = time.monotonic()
-            if begin + slowest >= deadline:
-                bar.say(f"static table: {label} is left out (out of time)")
+            if begin + slowest.get(part.title, 0.0) >= deadline:
+                gaps.setdefault("out of time", []).append(part.label)
                 continue
-            bar.step(label)
+            bar.step(part.label)
             try:
-                kernels = static.kernels(arch, [dtype])
+                kernels = static.kernels(part.arch, [part.dtype], part.layouts)
             except Exception as problem:  # what was measured is reported in any case
-                bar.say(f"static table: {label} is not available: {one_line(problem)}")
+                gaps.setdefault(f"not available: {one_line(problem)}", []).append(part.label)
                 continue
             for note in dict.fromkeys(kernel.note for kernel in kernels if kernel.note):
-                bar.say(f"static table: {label}: {note}")
+                bar.say(f"static table: {part.label}: {note}")
             found = static.rows(kernels)
             static.append(table, found)
             outcome.static += found
-            slowest = max(slowest, time.monotonic() - begin)
+            taken = time.monotonic() - begin
+            slowest[part.title] = max(slowest.get(part.title, 0.0), taken)
+        for reason, labels in gaps.items():
+            count = f"{len(labels)} of {len(work)} parts, from {labels[0]} on"
+            bar.say(f"static table: {reason}: {count}")

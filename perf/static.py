@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,7 +15,6 @@ import torch
 from perf.cases import Case
 from triton_acts import gpus
 from triton_acts.gpus import GPU
-from triton_acts.pointwise._per_channel import tiles
 from triton_acts.tuning import inspect
 from triton_acts.tuning.predict import predict
 from triton_acts.tuning.records import Row
@@ -24,10 +24,13 @@ __all__ = [
     "BASIS",
     "COLUMNS",
     "DTYPES",
+    "MEASURED",
     "QUICK",
+    "Part",
     "append",
     "columns_for",
     "kernels",
+    "parts",
     "read",
     "rows",
     "write_header",
@@ -36,29 +39,66 @@ __all__ = [
 BASIS = "predicted from machine code"
 QUICK = ("sm_90",)
 DTYPES = (torch.bfloat16, torch.float32)  # in this order, should the time not do for both
-LAYOUTS = ("flat", "inner1")
 NUMEL = 1 << 25  # the rate is predicted for this many elements: the launch does not count
 COLUMNS = (*inspect.COLUMNS, "gpu", "predicted_gbps", "predicted_bound", "basis")
 
+Layouts = Mapping[str, Sequence[str]]  # the layouts of a variant
+POINTWISE = {"scalar": ("flat",), "per_channel": ("inner1",)}
+KAF = {"d20": ("inner1", "innerN")}
+MEASURED = {**POINTWISE, "per_channel": ("inner1", "innerN"), **KAF}
+MAIN = ("sm_90", "gfx942")  # where KAF comes first: its kernels take 1 to 3 s each
 
-def kernels(
-    arch: str, dtypes: Sequence[torch.dtype], layouts: Sequence[str] = LAYOUTS
-) -> list[inspect.Row]:
+
+@dataclass(frozen=True)
+class Part:
+    """What is compiled and recorded together: some kernels for an architecture and a dtype."""
+
+    title: str
+    arch: str
+    dtype: torch.dtype
+    layouts: Layouts
+
+    @property
+    def label(self) -> str:
+        """One line that names it."""
+        return f"{self.title} {self.arch} {str(self.dtype).removeprefix('torch.')}"
+
+
+def parts(archs: Sequence[str]) -> list[Part]:
+    """The parts of the table, in this order, should the time not do for all.
+
+    KAF's on the main architectures come before the second dtype, its others at the end.
+    """
+    main = [arch for arch in archs if arch in MAIN]
+    others = [arch for arch in archs if arch not in MAIN]
+    found = []
+    for dtype in DTYPES:
+        found += [Part("pointwise", arch, dtype, POINTWISE) for arch in archs]
+        found += [Part("KAF", arch, dtype, KAF) for arch in main]
+    return found + [Part("KAF", arch, dtype, KAF) for dtype in DTYPES for arch in others]
+
+
+def kernels(arch: str, dtypes: Sequence[torch.dtype], layouts: Layouts) -> list[inspect.Row]:
     """The kernels that training launches, of every op, on an architecture.
 
     Disassembling takes 0.5 s a kernel, so memory modes, fixed weights and further layouts are left
     to `python -m triton_acts.tuning inspect`.
 
+    Args:
+        arch: in the table of GPUs.
+        dtypes: of x.
+        layouts: which variants, and which layouts of each.
+
     Raises:
         RuntimeError: Triton is missing or runs in its interpreter.
         ValueError: arch is not in the table of GPUs.
     """
-    names = ("scalar", "per_channel")
-    return list(
-        inspect.rows(
-            [arch], list(REGISTRY), dtypes, lambda v: v.name in names and v.layout in layouts
-        )
-    )
+    wanted = [
+        op
+        for op, spec in REGISTRY.items()
+        if any(variant.name in layouts for variant in spec.variants)
+    ]
+    return list(inspect.rows([arch], wanted, dtypes, lambda v: v.layout in layouts.get(v.name, ())))
 
 
 def rows(found: Iterable[inspect.Row]) -> list[Row]:
@@ -86,17 +126,9 @@ def rows(found: Iterable[inspect.Row]) -> list[Row]:
 def columns_for(case: Case, gpu: GPU | None, found: Iterable[inspect.Row]) -> Row:
     """The columns of a measured row that come from the machine code of its kernel.
 
-    None for shapes whose kernel is not among `found`: small planes, or a row that is no multiple of
-    16 and so has narrower accesses.
+    None for shapes whose kernel is not among `found`, as the op's `layout` says.
     """
-    layout = "flat"
-    if case.op.variant == "per_channel":
-        batch, channels, height, width = case.sizes
-        inner = 1 if case.shape.layout == "channels_last" else height * width
-        mode = tiles(batch, channels, inner, case.dtype.itemsize).mode
-        layout = {"columns": "inner1", "plane": "innerN"}.get(mode, "")
-        if not layout or (channels if inner == 1 else inner) % 16:
-            return {}
+    layout = case.op.layout(case.seen, case.dtype.itemsize, case.direction)
     wanted = (case.op.name, case.op.variant, case.direction, case.dtype, layout)
     for kernel in found:
         variant, counts = kernel.variant, kernel.counts

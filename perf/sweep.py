@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from perf.cases import Op, ops
+from perf.ops import Op, ops
 from perf.progress import progress
 
 __all__ = ["Worst", "binades", "limit", "main", "sweep_range", "ulp"]

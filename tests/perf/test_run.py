@@ -1,75 +1,36 @@
 """The run itself, on tiny shapes: checks before timing, rows for every gap, a report."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 
-from perf import measure, providers, report, static
+from perf import providers, report, static
 from perf import run as runner
-from perf.cases import Case, Shape, cases, ops
-from perf.device import Device, slug
-from perf.run import Budget, run
+from perf.cases import COMPARED, PEAK_MEMORY, Case, Shape, cases
+from perf.device import slug
+from perf.ops import ops
+from perf.run import Budget
+from perf.units import TOLERANCE
 from triton_acts import gpus
 from triton_acts.tuning import inspect
 from triton_acts.tuning.machine_code import Counts
 from triton_acts.tuning.records import RESULTS, RUNS, read
 from triton_acts.tuning.registry import REGISTRY
 
-CPU = Device(torch.device("cpu"), "cpu", "a CPU", None, 0)
 TINY = Shape("tiny", 0.0, channels=4, side=4)
 OPS = {(op.name, op.variant): op for op in ops()}
 SIGMOID = OPS["scaled_sigmoid", "scalar"]
 CHANNEL = OPS["penalized_tanh", "per_channel"]
-BUDGET = Budget(total_s=60, static_s=0, case_s=0.01)
-
-
-class FakeClock:
-    """Runs each call once; each round lasts a second, calls take 1, 2, 3, ... ms in their order."""
-
-    warmup_s, min_batch_ms = 0.0, 0.0
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now(self) -> float:
-        return self.seconds
-
-    def round(self, calls: Sequence[Callable[[], object]], repeats: Sequence[int]) -> list[float]:
-        self.seconds += 1
-        for call in calls:
-            call()
-        return [float(i + 1) for i, _ in enumerate(repeats)]
-
-
-@pytest.fixture(autouse=True)
-def no_compile(monkeypatch):
-    """torch.compile takes seconds a case; its place is taken by the plain formula."""
-    monkeypatch.setitem(providers.PROVIDERS, "torch.compile", lambda case: case.op.eager)
 
 
 def tiny(op=SIGMOID, direction="forward", dtype=torch.float32, shape=TINY):
     return Case(op, direction, dtype, shape)
 
 
-def perform(tmp_path, selected, **changes):
-    arguments = {
-        "quick": True,
-        "records_dir": tmp_path / "records",
-        "report_dir": tmp_path / "report",
-        "selected": selected,
-        "architectures": ["sm_90"],
-        "budget": BUDGET,
-        "device": CPU,
-        "clock": FakeClock(),
-    }
-    return run(**arguments | changes)
-
-
 @pytest.fixture
 def no_static(monkeypatch):
-    monkeypatch.setattr(static, "kernels", lambda _arch, _dtypes: [])
+    monkeypatch.setattr(static, "kernels", lambda *_: [])
 
 
 @pytest.fixture
@@ -78,10 +39,11 @@ def counted(monkeypatch):
     counts = Counts(20.0, 2.0, 10.0, 16, 16, 16, 24, 0)
     variants = [v for v in REGISTRY["scaled_sigmoid"].variants if v.name == "scalar"]
 
-    def kernels(arch, dtypes):
+    def kernels(arch, dtypes, layouts):
         return [
             inspect.Row("scaled_sigmoid", variant, dtype, arch, 1024, 4, counts)
             for variant in variants
+            if variant.name in layouts
             for dtype in dtypes
         ]
 
@@ -92,14 +54,12 @@ def counted(monkeypatch):
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-def test_every_provider_agrees_with_float64(op, direction, dtype, layout):
+def test_every_provider_agrees_with_float64(rows_of, op, direction, dtype, layout):
     shape = Shape("tiny", 0.0, channels=5, side=6, layout=layout, ragged=True)
-    rows = measure.measure_case(
-        tiny(op, direction, dtype, shape), CPU, FakeClock(), "r", [], budget_s=1.0
-    )
-    assert [row["provider"] for row in rows] == ["yardstick", *providers.PROVIDERS]
+    rows = rows_of(tiny(op, direction, dtype, shape))
+    assert [row["provider"] for row in rows] == ["yardstick", *COMPARED]
     assert [row["status"] for row in rows] == ["ok"] * 4
-    assert all(0 < row["max_err"] < providers.TOLERANCE for row in rows[1:])
+    assert all(0 < row["max_err"] < TOLERANCE for row in rows[1:])
     assert [row["ms_p50"] for row in rows] == [1.0, 2.0, 3.0, 4.0]
     assert [row["share_of_yardstick"] for row in rows] == [1.0, 1 / 2, 1 / 3, 1 / 4]
     assert [row["speedup_vs_eager"] for row in rows] == [3.0, 1.5, 1.0, 3 / 4]
@@ -124,9 +84,8 @@ WRONG = {
 
 
 @pytest.mark.parametrize("op", WRONG.values(), ids=WRONG)
-def test_a_wrong_result_is_a_row_and_never_a_time(op):
-    clock = FakeClock()
-    rows = measure.measure_case(tiny(op), CPU, clock, "r", [], budget_s=1.0)
+def test_a_wrong_result_is_a_row_and_never_a_time(rows_of, op):
+    rows = rows_of(tiny(op))
     ours = rows[1]
     assert (ours["provider"], ours["status"]) == ("triton_acts", "wrong")
     assert not ours["ms_p50"] > 0
@@ -134,28 +93,28 @@ def test_a_wrong_result_is_a_row_and_never_a_time(op):
     assert rows[2]["ms_p50"] == 2.0
 
 
-def test_a_wrong_weight_gradient_is_found():
+def test_a_wrong_weight_gradient_is_found(rows_of):
     def detached(x, w):
         return CHANNEL.eager(x, w + 0.01 * (w - w.detach()))
 
     op = dataclasses.replace(CHANNEL, ours=detached)
-    rows = measure.measure_case(tiny(op, "backward"), CPU, FakeClock(), "r", [], budget_s=1.0)
+    rows = rows_of(tiny(op, "backward"))
     assert [row["status"] for row in rows] == ["ok", "wrong", "ok", "ok"]
 
 
-def test_a_machine_without_a_compiler_is_a_row(monkeypatch):
+def test_a_machine_without_a_compiler_is_a_row(rows_of, monkeypatch):
     def unavailable(_case):
         raise RuntimeError("no C++ compiler\nis here")
 
     monkeypatch.setitem(providers.PROVIDERS, "torch.compile", unavailable)
-    rows = measure.measure_case(tiny(), CPU, FakeClock(), "r", [], budget_s=1.0)
+    rows = rows_of(tiny())
     assert rows[3]["status"] == "not available: RuntimeError: no C++ compiler ... is here"
     assert rows[1]["status"] == "ok"
 
 
 @pytest.mark.usefixtures("counted")
-def test_a_run_writes_records_and_a_report(tmp_path):
-    outcome = perform(tmp_path, [tiny(), tiny(CHANNEL, "backward", torch.bfloat16)])
+def test_a_run_writes_records_and_a_report(perform, tmp_path):
+    outcome = perform([tiny(), tiny(CHANNEL, "backward", torch.bfloat16)])
     runs = read(tmp_path / "records" / "runs.csv", RUNS)
     results = read(tmp_path / "records" / "cpu.csv", RESULTS)
     assert runs.problems == results.problems == []
@@ -175,16 +134,16 @@ def test_a_run_writes_records_and_a_report(tmp_path):
 
 
 @pytest.mark.usefixtures("no_static")
-def test_a_noisy_run_is_called_so(tmp_path):
-    outcome = perform(tmp_path, [tiny()])
+def test_a_noisy_run_is_called_so(perform):
+    outcome = perform([tiny()])
     assert "Noise" not in "\n".join(report.summary(outcome.meta, outcome.rows))
     rows = [row | {"ms_p80": 1.3 * row["ms_p20"]} for row in outcome.rows]
     assert "Noise: in 1 of 1 cases" in "\n".join(report.summary(outcome.meta, rows))
 
 
 @pytest.mark.usefixtures("no_static")
-def test_the_report_is_the_same_when_made_again(tmp_path):
-    perform(tmp_path, [tiny()])
+def test_the_report_is_the_same_when_made_again(perform, tmp_path):
+    perform([tiny()])
     file = tmp_path / "report" / "report.md"
     first = file.read_text()
     meta, rows, problems = report.newest([tmp_path / "none", tmp_path / "records"])
@@ -195,8 +154,8 @@ def test_the_report_is_the_same_when_made_again(tmp_path):
 
 
 @pytest.mark.usefixtures("no_static")
-def test_damaged_records_are_named_in_the_report(tmp_path):
-    perform(tmp_path, [tiny()])
+def test_damaged_records_are_named_in_the_report(perform, tmp_path):
+    perform([tiny()])
     path = tmp_path / "records" / "cpu.csv"
     path.write_text(path.read_text().replace(",64,", ",many,", 1))
     meta, rows, problems = report.newest([tmp_path / "records"])
@@ -206,14 +165,16 @@ def test_damaged_records_are_named_in_the_report(tmp_path):
 
 
 @pytest.mark.usefixtures("no_static")
-def test_what_the_budget_does_not_reach_is_a_row(tmp_path):
-    outcome = perform(tmp_path, [tiny()], budget=Budget(0, 0, 0.01))
+def test_what_the_budget_does_not_reach_is_a_row(perform, capsys):
+    outcome = perform([tiny()], budget=Budget(0, 0, 0.01))
+    gaps = "static table: out of time: 4 of 4 parts, from pointwise sm_90 bfloat16 on"
+    assert gaps in capsys.readouterr().out
     assert [row["status"] for row in outcome.rows] == ["left out: out of time"]
     assert "1 rows: left out: out of time" in "\n".join(report.summary(outcome.meta, outcome.rows))
 
 
 @pytest.mark.usefixtures("no_static")
-def test_interruption_keeps_complete_rows(tmp_path, monkeypatch):
+def test_interruption_keeps_complete_rows(perform, tmp_path, monkeypatch):
     measured = runner.measure_case
 
     def interrupted(case, *rest):
@@ -222,18 +183,18 @@ def test_interruption_keeps_complete_rows(tmp_path, monkeypatch):
         return measured(case, *rest)
 
     monkeypatch.setattr(runner, "measure_case", interrupted)
-    outcome = perform(tmp_path, [tiny(), tiny(direction="backward")])
+    outcome = perform([tiny(), tiny(direction="backward")])
     assert outcome.interrupted
     assert len(read(tmp_path / "records" / "cpu.csv", RESULTS).rows) == 4
     assert (tmp_path / "report" / "report.md").exists()
 
 
-def test_without_triton_the_static_table_is_left_out(tmp_path, monkeypatch, capsys):
-    def missing(_arch, _dtypes):
+def test_without_triton_the_static_table_is_left_out(perform, monkeypatch, capsys):
+    def missing(_arch, _dtypes, _layouts):
         raise RuntimeError("Triton is not installed")
 
     monkeypatch.setattr(static, "kernels", missing)
-    outcome = perform(tmp_path, [tiny()])
+    outcome = perform([tiny()])
     assert outcome.static == []
     assert len(outcome.rows) == 4
     assert "Triton is not installed" in capsys.readouterr().out
@@ -241,7 +202,7 @@ def test_without_triton_the_static_table_is_left_out(tmp_path, monkeypatch, caps
 
 @pytest.mark.usefixtures("counted")
 def test_a_kernel_is_recorded_with_its_prediction():
-    kernels = static.kernels("sm_90", [torch.bfloat16, torch.float32])
+    kernels = static.kernels("sm_90", [torch.bfloat16, torch.float32], static.POINTWISE)
     gpu = next(gpu for gpu in gpus.table() if gpu.slug == "h200")
     large = Shape("64 MiB", 64)
     columns = static.columns_for(tiny(dtype=torch.bfloat16, shape=large), gpu, kernels)
@@ -256,7 +217,8 @@ def test_a_kernel_is_recorded_with_its_prediction():
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
 def test_the_cases_cover_every_op_and_direction(kind, quick):
     found = cases(kind, quick)
-    covered = {(case.op.name, case.op.variant, case.direction) for case in found}
+    timed = [case for case in found if case.mode != PEAK_MEMORY]
+    covered = {(case.op.name, case.op.variant, case.direction) for case in timed}
     assert covered == {(*op, way) for op in OPS for way in ("forward", "backward")}
     assert len({case.label for case in found}) == len(found)
     if kind == "gpu" and not quick:
@@ -292,8 +254,10 @@ def test_a_wrong_result_of_ours_fails_the_run(monkeypatch, capsys):
     ]
     assert report.our_failures(rows) == []
     rows.append(row | {"provider": "triton_acts", "status": "wrong"})
+    compiled = row | {"provider": "triton_acts compiled", "status": "wrong"}
+    assert len(report.our_failures([*rows, compiled])) == 2
     (line,) = report.our_failures(rows)
-    assert "wrong, error 12.5 eps" in line
+    assert "triton_acts: wrong, error 12.5, allowed 8" in line
     outcome = SimpleNamespace(rows=rows, meta={}, static=[], interrupted=False, files=[])
     monkeypatch.setattr(command, "run", lambda **_: outcome)
     monkeypatch.setattr(command.report, "terminal_table", lambda _: "")
@@ -308,12 +272,13 @@ def test_a_wrong_result_of_ours_fails_the_run(monkeypatch, capsys):
 def test_machine_code_beside_a_case_is_that_of_its_kernel(monkeypatch):
     """Small planes and rows that are no multiple of 16 run other kernels than the table holds."""
     from perf import static
-    from perf.cases import Case, Shape, ops
+    from perf.cases import Case, Shape
+    from perf.ops import ops
     from triton_acts import gpus
 
     (learned,) = (op for op in ops() if op.variant == "per_channel")
     (gpu,) = (gpu for gpu in gpus.table() if gpu.slug == "h200")
-    found = static.kernels("sm_90", [torch.float32], ("flat", "inner1", "innerN"))
+    found = static.kernels("sm_90", [torch.float32], {"per_channel": ("inner1", "innerN")})
     for shape, known in (
         (Shape("plain", 1), True),
         (Shape("channels last", 1, layout="channels_last"), True),

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from perf.cases import ops
+from perf.ops import ops
 from perf.sweep import binades, limit, sweep_range, ulp
 
 CPU = torch.device("cpu")

@@ -1,0 +1,121 @@
+"""The memory that forward and backward need on a CPU beyond their inputs.
+
+`python -m perf.memory CASE PROVIDER` measures one provider in a process of its own, in which
+nothing else has left memory to reuse, and prints bytes. Linux says what a process has had at most;
+elsewhere nothing is measured.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import re
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+
+from perf.cases import Case, Shape
+from perf.check import make_inputs
+from perf.device import ROOT
+from perf.measure import SEED, identity
+from perf.ops import Formula, ops
+from perf.providers import PROVIDERS
+from triton_acts.tuning.records import RESULTS, Row
+
+__all__ = ["growth", "measure_memory"]
+
+STATUS = Path("/proc/self/status")
+LIMIT_S = 60.0
+
+
+def measure_memory(case: Case, run_id: str) -> list[Row]:
+    """The rows of a case's providers, measured side by side; `bytes` is the growth."""
+    base = dict.fromkeys(RESULTS.columns) | identity(case, run_id) | {"bytes": None}
+    if not STATUS.exists():
+        reason = f"not available: there is no {STATUS} here"
+        return [base | {"provider": name, "status": reason} for name in case.providers]
+    command = [sys.executable, "-m", "perf.memory", _encode(case)]
+    started = {
+        name: subprocess.Popen(
+            [*command, name], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for name in case.providers
+    }
+    rows = []
+    try:
+        for name, process in started.items():
+            found, status = _result(process)
+            rows.append(base | {"provider": name, "bytes": found, "status": status})
+    finally:
+        for process in started.values():
+            process.kill()
+    return rows
+
+
+def _result(process: subprocess.Popen[str]) -> tuple[int | None, str]:
+    """Bytes and "ok", or None and the reason."""
+    try:
+        output, errors = process.communicate(timeout=LIMIT_S)
+    except subprocess.TimeoutExpired:
+        return None, f"failed: no answer within {LIMIT_S:.0f} s"
+    if process.returncode:
+        last = (errors.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+        return None, f"failed: {last}"
+    return int(output), "ok"
+
+
+def growth(case: Case, formula: Formula) -> int:
+    """Bytes by which one forward and backward raise this process's peak of resident memory.
+
+    A first call on one batch entry loads what only a first call loads.
+    """
+    _train(replace(case, shape=replace(case.shape, mib=0.0)), formula)
+    inputs = _leaves(case)
+    gc.collect()
+    before = _resident("VmRSS")
+    _train(case, formula, inputs)
+    return max(0, _resident("VmHWM") - before)
+
+
+def _leaves(case: Case) -> tuple[torch.Tensor, ...]:
+    """The gradient of y, then what gets a gradient."""
+    inputs = make_inputs(case, torch.device("cpu"), SEED)
+    return inputs.g, *(t.requires_grad_() for t in (inputs.x, *inputs.weights))
+
+
+def _train(case: Case, formula: Formula, inputs: tuple[torch.Tensor, ...] = ()) -> None:
+    g, *leaves = inputs or _leaves(case)
+    y = formula(*leaves)
+    torch.autograd.grad(y, leaves, g)
+
+
+def _resident(entry: str) -> int:
+    """A size of this process in bytes: "VmRSS" is now, "VmHWM" the most so far.
+
+    `getrusage` has a most, too, but a new process starts with its parent's.
+    """
+    found = re.search(rf"^{entry}:\s+(\d+) kB$", STATUS.read_text(encoding="ascii"), re.M)
+    if found is None:
+        raise RuntimeError(f"{STATUS} has no {entry}")
+    return int(found[1]) * 1024
+
+
+def _encode(case: Case) -> str:
+    """What another process needs to know of a case."""
+    dtype = str(case.dtype).removeprefix("torch.")
+    return json.dumps([case.op.name, case.op.variant, dtype, asdict(case.shape)])
+
+
+def _decode(text: str) -> Case:
+    name, variant, dtype, shape = json.loads(text)
+    (op,) = (op for op in ops() if (op.name, op.variant) == (name, variant))
+    return Case(op, "forward+backward", getattr(torch, dtype), Shape(**shape))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)  # processes side by side would wait for each other's threads
+    selected = _decode(sys.argv[1])
+    print(growth(selected, PROVIDERS[sys.argv[2]](selected)))

@@ -1,0 +1,64 @@
+"""A run without waiting: a clock that only counts, and nothing compiled."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+
+from perf import measure, providers
+from perf.device import Device
+from perf.run import Budget, run
+
+CPU = Device(torch.device("cpu"), "cpu", "a CPU", None, 0)
+BUDGET = Budget(total_s=60, static_s=0, case_s=0.01)
+
+
+class FakeClock:
+    """Runs each call once; each round lasts a second, calls take 1, 2, 3, ... ms in their order."""
+
+    warmup_s, min_batch_ms = 0.0, 0.0
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> float:
+        return self.seconds
+
+    def round(self, calls: Sequence[Callable[[], object]], repeats: Sequence[int]) -> list[float]:
+        self.seconds += 1
+        for call in calls:
+            call()
+        return [float(i + 1) for i, _ in enumerate(repeats)]
+
+
+@pytest.fixture(autouse=True)
+def no_compile(monkeypatch):
+    """torch.compile takes seconds a case; its place is taken by what it would compile."""
+    monkeypatch.setitem(providers.PROVIDERS, "torch.compile", lambda case: case.op.eager)
+    monkeypatch.setitem(providers.PROVIDERS, "triton_acts compiled", lambda case: case.op.ours)
+
+
+@pytest.fixture
+def rows_of():
+    """The rows of a case."""
+    return lambda case: measure.measure_case(case, CPU, FakeClock(), "r", [], budget_s=1.0)
+
+
+@pytest.fixture
+def perform(tmp_path):
+    """A run of selected cases, its files in tmp_path."""
+
+    def perform(selected, **changes):
+        arguments = {
+            "quick": True,
+            "records_dir": tmp_path / "records",
+            "report_dir": tmp_path / "report",
+            "selected": selected,
+            "architectures": ["sm_90"],
+            "budget": BUDGET,
+            "device": CPU,
+            "clock": FakeClock(),
+        }
+        return run(**arguments | changes)
+
+    return perform
