@@ -159,7 +159,9 @@ def _per_channel_layout(seen: Seen, itemsize: int, _direction: str) -> str:
 def kaf_op(num_nodes: int = 20) -> Op:
     """KAF with its default grid and bandwidth, against the formula as published."""
     grid = _kaf.checked_grid("kaf", _kaf.DEFAULT_GRID, None, num_nodes)
-    nodes = torch.tensor([grid.node(i) for i in range(num_nodes)], dtype=torch.float64)
+    nodes = torch.tensor(
+        [grid.node(i) for i in range(num_nodes)], dtype=torch.float64, device="cpu"
+    )
 
     def ours(x: Tensor, alpha: Tensor) -> Tensor:
         return dictionary.kaf(x, alpha, channel_dim=channel_dim(x.dim()))

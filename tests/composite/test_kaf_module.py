@@ -457,3 +457,35 @@ def test_exports():
     model = torch.nn.Sequential(other())
     x = inputs()
     torch.testing.assert_close(torch.export.export(model, (x,)).module()(x), model(x))
+
+
+def test_buffers_that_somebody_wrote_to():
+    """In place, by assignment or by another module's state: forward computes what they say."""
+    x = torch.randn(5, 4)
+    wide, narrow = ta.KAF(4, boundary=5.0), ta.KAF(4)
+    expected = wide(x)
+    with torch.no_grad():
+        for own, other in zip(
+            narrow.state_dict().values(), wide.state_dict().values(), strict=True
+        ):
+            own.copy_(other)
+    torch.testing.assert_close(narrow(x), expected, rtol=0, atol=0)
+    assert "grid=(-5, 5)" in repr(narrow)
+    fresh = ta.KAF(4)
+    before = fresh(x)
+    found = torch.func.functional_call(fresh, wide.state_dict(), (x,))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    torch.testing.assert_close(fresh(x), before, rtol=0, atol=0)
+    fresh.gamma = torch.tensor(3.0)
+    assert not torch.allclose(fresh(x), before)
+    average = torch.optim.swa_utils.AveragedModel(ta.KAF(4), use_buffers=True)
+    average.update_parameters(wide)
+    torch.testing.assert_close(average(x), expected, rtol=0, atol=0)
+    with torch.inference_mode():
+        made_there = ta.KAF(4)
+        assert made_there(x).shape == x.shape
+
+
+def test_a_class_is_no_init():
+    with pytest.raises(TypeError, match=r"such as torch.nn.ELU\(\), got <class"):
+        ta.KAF(4, init=torch.nn.ReLU)

@@ -114,6 +114,8 @@ def test_before_2019():
         (lambda s: {**s, "bias": s["alpha"]}, r"got \['alpha', 'bias', 'dict', 'gamma'\]"),
         (lambda s: {"0." + k: v for k, v in s.items()}, r"got \['0\.alpha'"),
         (lambda s: {**s, "alpha": s["alpha"][0]}, r"got \(3, 20\)"),
+        (lambda s: {**s, "alpha": s["alpha"][0, :1]}, r"got \(1, 20\)"),
+        (lambda s: {**s, "alpha": s["alpha"].flatten()[:1]}, r"got \(1,\)"),
         (lambda s: {**s, "alpha": s["alpha"][:, :, None]}, r"got \(1, 3, 1, 20\)"),
         (lambda s: {**s, "alpha": s["alpha"].repeat(2, 1, 1)}, r"got \(2, 3, 20\)"),
         (lambda s: {**s, "alpha": s["alpha"].view(1, 3, 2, 10)}, r"got \(1, 3, 2, 10\)"),

@@ -5,7 +5,10 @@ forward; a test asserts half of each, as others use the machine too. `make perf`
 """
 
 import statistics
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -56,3 +59,31 @@ def test_against_the_published_formula(case):
             found = max(found, ratio(*calls, rounds=7))
     print(f"{case}: {found:.1f} times the published formula, bar {BARS[case]:g}")  # noqa: T201
     assert found >= BARS[case] / 2
+
+
+STATUS = Path("/proc/self/status")
+MEMORY = """
+import re, torch
+from pathlib import Path
+from triton_acts import kaf
+def kib(entry):
+    return int(re.search(entry + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+def step(x, alpha, g):
+    leaves = [t.requires_grad_() for t in (x, alpha)]
+    return torch.autograd.grad(kaf(*leaves), leaves, g)
+step(torch.randn(4, 512), torch.randn(512, 20), torch.randn(4, 512))
+inputs = torch.randn(4096, 512), torch.randn(512, 20), torch.randn(4096, 512)
+before = kib("VmRSS")
+found = step(*inputs)
+print((kib("VmHWM") - before) * 1024 / inputs[0].nbytes)
+"""
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="only Linux says what a process has had at most")
+def test_memory_is_four_times_x_at_most():
+    """The growth of a fresh process over one forward and backward, y and dx among it."""
+    command = [sys.executable, "-c", MEMORY]
+    environment = {"PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    print(f"memory: {float(done.stdout):.2f} times x, bar 4")  # noqa: T201
+    assert 1.5 <= float(done.stdout) <= 4

@@ -53,15 +53,16 @@ def both(x, alpha, g, dictionary, channel_dim=1, needs=(True, True)):
 
 @pytest.mark.parametrize("curvature", CURVATURES)
 @pytest.mark.parametrize("num_nodes", NODES)
-def test_accuracy(num_nodes, curvature, arithmetic, device):
+def test_accuracy(num_nodes, curvature, arithmetic, device, kaf_accuracy_table):
     """Within 1e-5 of what the weights at hand, or anywhere, can make."""
     dictionary = reference.grid(num_nodes, curvature)
     x, alpha, g = samples(num_nodes)
     expected = reference.Reference(x, alpha, g, dictionary)
     y, dx, dalpha = both(*(t.to(device) for t in (x, alpha, g)), dictionary)
-    assert max(expected.error_y(y)) <= 1e-5
-    assert max(expected.error_dx(dx)) <= 1e-5
+    errors = (*expected.error_y(y), *expected.error_dx(dx))
+    assert max(errors) <= 1e-5
     assert expected.excess_dalpha(dalpha) <= 1
+    kaf_accuracy_table(num_nodes, arithmetic, (*errors, expected.error_dalpha(dalpha)))
 
 
 @pytest.mark.parametrize("num_nodes", [3, 20, 45])
@@ -264,6 +265,21 @@ def test_higher_orders(device, launches):
         torch.testing.assert_close(a.double(), b, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.composite
+def test_float64_needs_no_kernel(device, launches):
+    """Forward and backward on the device of kernels, which do not have float64."""
+    x = torch.randn(50, 4, device=device, dtype=torch.float64, requires_grad=True)
+    alpha = torch.randn(4, 20, device=device, dtype=torch.float64, requires_grad=True)
+    g = torch.randn_like(x)
+    y = kaf(x, alpha)
+    expected = definition(x, alpha, DEFAULT)
+    torch.testing.assert_close(y, expected)
+    found = torch.autograd.grad(y, (x, alpha), g)
+    for a, b in zip(found, torch.autograd.grad(expected, (x, alpha), g), strict=True):
+        torch.testing.assert_close(a, b)
+    assert not launches
+
+
 @pytest.mark.composite  # geometry alone
 @pytest.mark.parametrize("backward", [False, True])
 @pytest.mark.parametrize(
@@ -273,6 +289,9 @@ def test_higher_orders(device, launches):
         (33, 3, 1),
         (1, 5, 1),
         (2**22, 7, 1),
+        (2**28, 512, 1),
+        (2**20, 2, 2**18),
+        (1, 1, 2**38),
         (64, 64, 3136),
         (9, 12, 49),
         (1, 1, 999),

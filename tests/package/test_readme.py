@@ -50,11 +50,17 @@ def test_inspect_table_is_what_the_compiler_makes():
 def test_sections_are_replaced_alone(tmp_path):
     file = tmp_path / "README.md"
     file.write_text("a\n<!-- accuracy -->\nold\n<!-- /accuracy -->\nb\n", encoding="utf-8")
-    accuracy.write(file, {("f", "|x| < 4", "float32", "interpreter"): (1.5, None)})
+    accuracy.write(file, {("f", "|x| < 4", "float32", "interpreter"): (1.5, None)}, {})
     text = file.read_text(encoding="utf-8")
     assert text.startswith("a\n<!-- accuracy -->")
     assert text.endswith("<!-- /accuracy -->\nb\n")
     assert r"| f | \|x\| < 4 | float32 | 1.50 |  |" in text
     assert "old" not in text
+    file.write_text("<!-- kaf accuracy -->\n<!-- /kaf accuracy -->\n", encoding="utf-8")
+    both = {
+        (20, kind): (value,) * 5 for kind, value in zip(accuracy.KINDS, (1e-6, 2e-6), strict=True)
+    }
+    accuracy.write(file, {}, both)
+    assert "| 20 | 1.0e-06 / 2.0e-06 |" in file.read_text(encoding="utf-8")
     with pytest.raises(ValueError, match="0 sections named 'speed'"):
         readme.replace_section(file, "speed", "")

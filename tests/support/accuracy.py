@@ -21,6 +21,25 @@ def table(rows):
     return "\n".join(lines) + "\n"
 
 
-def write(file, rows):
-    """Writes the table into the accuracy section of `file`."""
-    readme.replace_section(file, "accuracy", table(rows))
+KAF_HEADER = (
+    "| nodes | y within the grid | y anywhere | dx within the grid | dx anywhere | dalpha |\n"
+    "|---|---|---|---|---|---|"
+)
+
+
+def kaf_table(rows):
+    """Markdown from {(nodes, kind): errors}, a line a number of nodes."""
+    lines = [KAF_HEADER]
+    for nodes in dict.fromkeys(key[0] for key in rows):
+        both = [rows[nodes, kind] for kind in KINDS if (nodes, kind) in rows]
+        cells = [" / ".join(f"{value:.1e}" for value in pair) for pair in zip(*both, strict=True)]
+        lines.append(f"| {nodes} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def write(file, rows, kaf_rows):
+    """Writes the tables that were measured into their sections of `file`."""
+    if rows:
+        readme.replace_section(file, "accuracy", table(rows))
+    if kaf_rows:
+        readme.replace_section(file, "kaf accuracy", kaf_table(kaf_rows))

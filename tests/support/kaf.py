@@ -70,3 +70,7 @@ class Reference:
         allowed = 1e-5 * (self._g.unsqueeze(-1) * self._kappa).sum(0)
         allowed = allowed + 1e-7 * self._g.sum(0).unsqueeze(-1)
         return ((dalpha.double().cpu() - self.dalpha).abs() / allowed).max().item()
+
+    def error_dalpha(self, dalpha):
+        """Largest error by `sum |g| kappa + 0.01 sum |g|`, which is what the bound allows."""
+        return 1e-5 * self.excess_dalpha(dalpha)

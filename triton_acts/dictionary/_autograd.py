@@ -11,7 +11,7 @@ from triton_acts import _dispatch
 from triton_acts._launch import UnloadedInCaptureError
 
 from . import _run
-from ._composite import Dictionary, composite
+from ._composite import Dictionary, composite, operands
 
 __all__ = ["evaluate", "gradients"]
 
@@ -42,11 +42,16 @@ def gradients(
         except UnloadedInCaptureError:
             _dispatch.warn_captured("kaf")
     again = torch.is_grad_enabled()
+    if torch.compiler.is_compiling() and not again:  # a compiler cannot trace what follows
+        op = torch.ops.triton_acts.kaf_backward
+        dx, dalpha = op(x, alpha, g, *operands(dictionary), channel_dim, need_dx, need_dalpha)
+        return dx if need_dx else None, dalpha if need_dalpha else None
     with torch.enable_grad():
-        leaves = (x, alpha) if again else (x.detach(), alpha.detach())
-        pairs = zip(leaves, (need_dx, need_dalpha), strict=True)
+        # views: one argument may depend on the other, and that way is not to be followed here
+        own_x, own_alpha = (t.view_as(t) if again else t.detach() for t in (x, alpha))
+        pairs = ((own_x, need_dx), (own_alpha, need_dalpha))
         wanted = [t if again else t.requires_grad_() for t, need in pairs if need]
-        y = composite(*leaves, dictionary, channel_dim)
+        y = composite(own_x, own_alpha, dictionary, channel_dim)
         found = iter(torch.autograd.grad(y, wanted, g, create_graph=again))
     return next(found) if need_dx else None, next(found) if need_dalpha else None
 

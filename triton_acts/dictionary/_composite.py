@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ._gridding import Grid, Gridding, cut
 
-__all__ = ["Dictionary", "Nodes", "along", "composite", "definition"]
+__all__ = ["Dictionary", "Nodes", "along", "composite", "definition", "listed", "operands"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +32,19 @@ class Nodes:
 
 
 Dictionary = Grid | Nodes
+
+
+def operands(dictionary: Dictionary) -> tuple[Tensor | None, float, float, float]:
+    """What the registered operators take: nodes or None, first and last node, gamma."""
+    if isinstance(dictionary, Nodes):
+        return dictionary.positions, 0.0, 0.0, dictionary.gamma
+    return None, dictionary.lo, dictionary.hi, dictionary.gamma
+
+
+def listed(grid: Grid, device: torch.device) -> Nodes:
+    """A grid's nodes one by one, in float64."""
+    nodes = [grid.node(i) for i in range(grid.num_nodes)]
+    return Nodes(torch.tensor(nodes, dtype=torch.float64, device=device), grid.gamma)
 
 
 def along(row: Tensor, x: Tensor, channel_dim: int) -> Tensor:
@@ -52,9 +65,7 @@ def definition(x: Tensor, alpha: Tensor, dictionary: Dictionary, channel_dim: in
         channel_dim: x's dimension of size C.
     """
     if isinstance(dictionary, Grid):
-        nodes = torch.tensor(
-            [dictionary.node(i) for i in range(alpha.shape[1])], dtype=torch.float64
-        )
+        nodes = listed(dictionary, x.device).positions
     else:
         nodes = dictionary.positions
     kappa = torch.exp(-dictionary.gamma * (x.unsqueeze(-1) - nodes.to(x)) ** 2)
@@ -73,6 +84,8 @@ def composite(x: Tensor, alpha: Tensor, dictionary: Dictionary, channel_dim: int
     if isinstance(dictionary, Nodes):
         return _direct(s, weights, dictionary, channel_dim).to(x.dtype)
     g = cut(dictionary, wide is torch.float32)
+    if g.size == 1:  # Gaussians so narrow that an anchor serves its own node alone
+        return _direct(s, weights, listed(dictionary, x.device), channel_dim).to(x.dtype)
     # A copy [D, C]: rows of neighbouring channels, which compilers turn into wide loads
     rows = _betas(weights, g, dictionary.num_nodes).t().contiguous().unbind(0)
     rows = tuple(along(row, x, channel_dim) for row in rows)
@@ -104,7 +117,7 @@ def _betas(alpha: Tensor, g: Gridding, nodes: int) -> Tensor:
     folds = torch.exp2(j.square() * (-0.25 / g.bend)).to(alpha.dtype)
     if nodes < groups * g.size:
         alpha = torch.nn.functional.pad(alpha, (0, groups * g.size - nodes))
-    return (alpha.view(channels, groups, g.size) * folds).view(channels, -1)
+    return (alpha.view(channels, groups, g.size) * folds).flatten(1)
 
 
 def _group(s: Tensor, rows: tuple[Tensor, ...], g: Gridding, anchor: tuple[float, float]) -> Tensor:
@@ -137,10 +150,13 @@ def _bounded(tau: Tensor, limit: float) -> Tensor:
 def _direct(s: Tensor, alpha: Tensor, nodes: Nodes, channel_dim: int) -> Tensor:
     """One Gaussian after another."""
     rows = alpha.t().contiguous().unbind(0)
+    exact = nodes.positions.double()
+    rounded = exact.to(s.dtype)
+    rest = (exact - rounded).to(s.dtype)
     total = torch.zeros_like(s)
     vanished = (1500 / nodes.gamma) ** 0.5
-    for row, position in zip(rows, nodes.positions.to(s.dtype).unbind(0), strict=True):
-        distance = _bounded(s - position, vanished)
+    for row, position, shift in zip(rows, rounded.unbind(0), rest.unbind(0), strict=True):
+        distance = _bounded(s - position - shift, vanished)
         kappa = torch.exp2(distance.square() * (-nodes.gamma / math.log(2)))
         total = torch.addcmul(total, along(row, s, channel_dim), kappa)
     return total

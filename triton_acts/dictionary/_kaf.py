@@ -62,7 +62,7 @@ def kaf(
             distance of two nodes; the authors' later code uses `1 / (8 delta^2)`, FastKAN
             `1 / delta^2`.
         nodes: [D], in any order, on x's device: a dictionary that is not uniform, in place of grid;
-            gamma is then required. It costs D exponentials an element instead of three.
+            gamma is then required. It costs D exponentials an element instead of three an anchor.
         channel_dim: the dimension of x that alpha's rows run along.
 
     Returns:
@@ -74,17 +74,18 @@ def kaf(
         TypeError: x, alpha or nodes is not a strided tensor of a real floating dtype, or a number
             is none.
         ValueError: alpha is not [C, D] or [1, D] for x's C channels, or D < 2; channel_dim is out
-            of range; grid is not increasing; gamma is not positive and finite; nodes comes with a
-            grid, without gamma, requires gradients or is not [D]; devices differ.
+            of range (a single row needs none); grid is not increasing; gamma is not positive and
+            finite, or beyond float32 with this grid; nodes comes with a grid, without gamma,
+            requires gradients or is not [D]; devices differ.
 
     Source: Scardapane et al., arXiv 1707.04035. Evaluated by fast Gaussian gridding (Greengard and
-    Lee, 2004): relative to `sum_i |alpha_i| exp(..)` within the grid, and to its largest value
-    anywhere, the error is below 1e-5.
+    Lee, 2004): for gamma delta^2 from 1/16 to 4 and up to 256 nodes, the error is below 1e-5
+    relative to `sum_i |alpha_i| exp(..)` within the grid, and to its largest value anywhere.
     """
+    if not isinstance(alpha, Tensor):
+        raise TypeError(f"kaf: alpha must be a torch.Tensor, got {type(alpha).__name__}")
     if nodes is not None:
         dictionary: Dictionary = _checked_nodes(x, alpha, grid, gamma, nodes)
-    elif not isinstance(alpha, Tensor):
-        raise TypeError(f"kaf: alpha must be a torch.Tensor, got {type(alpha).__name__}")
     elif torch.compiler.is_dynamo_compiling() or _dispatch.tracing_state() is not None:
         # A graph holds for one number of nodes; sizes may be symbols there, a list's length not
         num_nodes = len(alpha.unbind(-1)) if alpha.dim() else 0
@@ -99,7 +100,10 @@ def checked_grid(op: str, grid: object, gamma: object, num_nodes: int) -> Grid:
     if num_nodes < 2:
         raise ValueError(f"{op}: a dictionary has at least 2 nodes, got {num_nodes}")
     if not isinstance(grid, tuple | list) or len(grid) != 2:
-        raise ValueError(f"{op}: grid must be a pair (first node, last node), got {grid!r}")
+        raise ValueError(
+            f"{op}: grid must be a pair (first node, last node), got {grid!r} "
+            f"(of a tensor, pass grid.tolist())"
+        )
     lo, hi = (_check.real(op, "grid", bound) for bound in grid)
     if not lo < hi:
         raise ValueError(f"{op}: grid must be increasing, got {(lo, hi)}")
@@ -122,19 +126,22 @@ def checked_grid(op: str, grid: object, gamma: object, num_nodes: int) -> Grid:
 
 def _check_gamma(op: str, gamma: float) -> None:
     if not gamma > 0:
-        raise ValueError(f"{op}: gamma must be positive and finite, got {gamma}")
+        raise ValueError(
+            f"{op}: gamma must be positive and finite, got {gamma}; None is 1 / (6 delta^2)"
+        )
 
 
-@lru_cache(maxsize=1024)
-def _remembered(grid: tuple[float, float], gamma: float | None, num_nodes: int) -> Grid:
-    return checked_grid("kaf", grid, gamma, num_nodes)
+@lru_cache(maxsize=1024, typed=True)
+def _remembered(lo: float, hi: float, gamma: float | None, num_nodes: int) -> Grid:
+    return checked_grid("kaf", (lo, hi), gamma, num_nodes)
 
 
 def _grid(grid: Any, gamma: Any, num_nodes: int) -> Grid:
     """`checked_grid` at the price of a look-up; what cannot be a key is checked and refused."""
     try:
-        return _remembered(grid, gamma, num_nodes)
-    except TypeError:
+        lo, hi = grid
+        return _remembered(lo, hi, gamma, num_nodes)
+    except (TypeError, ValueError):
         return checked_grid("kaf", grid, gamma, num_nodes)
 
 
@@ -142,7 +149,9 @@ def _checked_nodes(x: Tensor, alpha: Tensor, grid: object, gamma: object, nodes:
     if not isinstance(nodes, Tensor):
         raise TypeError(f"kaf: nodes must be a torch.Tensor or None, got {type(nodes).__name__}")
     _check.floating("kaf", "nodes", nodes)
-    if grid is not DEFAULT_GRID:
+    # Dynamo compares values alone
+    same = grid == DEFAULT_GRID if torch.compiler.is_dynamo_compiling() else grid is DEFAULT_GRID
+    if not same:
         raise ValueError(f"kaf: give either grid or nodes, got both (grid={grid!r})")
     if nodes.requires_grad:
         raise ValueError("kaf: nodes cannot be learned yet; pass nodes.detach()")
@@ -153,9 +162,11 @@ def _checked_nodes(x: Tensor, alpha: Tensor, grid: object, gamma: object, nodes:
         )
     bandwidth = _check.real("kaf", "gamma", gamma)
     _check_gamma("kaf", bandwidth)
+    if not _TINY < bandwidth < _HUGE:
+        raise ValueError(f"kaf: gamma must be from {_TINY} to {_HUGE} with nodes, got {bandwidth}")
     if nodes.dim() != 1 or nodes.shape[0] < 2:
         raise ValueError(f"kaf: nodes must be of shape [D], D >= 2, got {tuple(nodes.shape)}")
-    if isinstance(alpha, Tensor) and alpha.dim() == 2 and alpha.shape[1] != nodes.shape[0]:
+    if alpha.dim() == 2 and alpha.shape[1] != nodes.shape[0]:
         raise ValueError(
             f"kaf: alpha of shape {tuple(alpha.shape)} has {alpha.shape[1]} weights a channel but "
             f"there are {nodes.shape[0]} nodes"
@@ -200,6 +211,6 @@ def _check_tensors(x: Tensor, alpha: Tensor, channel_dim: int) -> None:
     if channels != x.shape[channel_dim]:
         raise ValueError(
             f"kaf: alpha has {channels} rows but x of shape {tuple(x.shape)} has "
-            f"{x.shape[channel_dim]} channels in dimension {channel_dim}; alpha needs 1 or "
-            f"{x.shape[channel_dim]} rows"
+            f"{x.shape[channel_dim]} channels in dimension {channel_dim}; choose channel_dim (-1 "
+            f"for N x T x C), or 1 or {x.shape[channel_dim]} channels"
         )

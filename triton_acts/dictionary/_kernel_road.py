@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from triton_acts._launch import Launcher, alignment, divisor
+from triton_acts import _triton
+from triton_acts._launch import Launcher, UnloadedInCaptureError, alignment, divisor
 from triton_acts._tiling import THREADS
 from triton_acts.tuning.config import default_config
 
@@ -91,6 +92,8 @@ def _constants(
 
 @lru_cache(maxsize=256)
 def _grid_constants(grid: Grid, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    if not _triton.INTERPRETED and torch.cuda.is_current_stream_capturing():
+        raise UnloadedInCaptureError  # copies from the host are forbidden then
     b = basis(grid)
     with torch.inference_mode(False):
         folds = None if b.folds is None else torch.tensor(b.folds[: grid.num_nodes], device=device)

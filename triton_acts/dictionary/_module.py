@@ -143,6 +143,7 @@ class KAF(torch.nn.Module):
         with torch.no_grad():
             self.grid.copy_(torch.tensor((d.lo, d.hi), dtype=torch.float32, device="cpu"))
             self.gamma.fill_(d.gamma)
+            self._seen = self._buffers_now()
             if self._target is not None:
                 self.alpha.copy_(ridge(d, self._target, self.eps))
             elif self.init == "zeros":
@@ -152,11 +153,29 @@ class KAF(torch.nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Applies the activation to x, of any shape with the channels in `channel_dim`."""
-        return apply(x, self.alpha, self._dictionary, self.channel_dim)
+        return apply(x, self.alpha, self._current(), self.channel_dim)
+
+    def _current(self) -> Grid:
+        """The dictionary, read anew after somebody wrote to its buffers or replaced them.
+
+        That copies two tensors from their device; otherwise it costs a comparison.
+        """
+        if torch.compiler.is_compiling():
+            return self._dictionary
+        now = self._buffers_now()
+        same = (a is b for a, b in zip(now, self._seen, strict=True))
+        if not all(same) and type(self.grid) is Tensor:  # a fake tensor has no values
+            self._dictionary, self._seen = self._read(self.grid, self.gamma), now
+        return self._dictionary
+
+    def _buffers_now(self) -> tuple[object, ...]:
+        """The buffers, and how often they were written to."""
+        both = (self.grid, self.gamma)
+        return *both, *(0 if t.is_inference() else t._version for t in both)
 
     def extra_repr(self) -> str:
         """The arguments, as in the constructor; nine digits are all that float32 has."""
-        d = self._dictionary
+        d = self._current()
         return (
             f"num_channels={self.alpha.shape[0]}, num_nodes={d.num_nodes}, "
             f"grid=({d.lo:.9g}, {d.hi:.9g}), gamma={d.gamma:.9g}, init={self.init!r}, "
@@ -185,7 +204,7 @@ class KAF(torch.nn.Module):
         own = {prefix + name: getattr(self, name) for name in ("alpha", "grid", "gamma")}
         found = {key: _wide(state_dict[key]) for key in own if key in state_dict}
         dictionary = self._dictionary
-        if found.get(prefix + "alpha", self.alpha).shape != self.alpha.shape:
+        if getattr(found.get(prefix + "alpha", self.alpha), "shape", None) != self.alpha.shape:
             # torch refuses this alpha; the dictionary that goes with it is not for the old one
             found = {**own, prefix + "alpha": found[prefix + "alpha"]}
         else:
@@ -196,7 +215,7 @@ class KAF(torch.nn.Module):
                 return
         args = local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         super()._load_from_state_dict({**state_dict, **found}, prefix, *args)
-        self._dictionary = dictionary
+        self._dictionary, self._seen = dictionary, self._buffers_now()
 
     def _read(self, grid: Tensor | None, gamma: Tensor | None) -> Grid:
         """The dictionary of loaded buffers; what is missing, or on meta, stays as it is."""
@@ -218,8 +237,11 @@ def _checked_init(init: object) -> tuple[str, Callable[[Tensor], Tensor] | None]
     if isinstance(init, str):
         _check.choice("KAF", "init", init, _INITS)
         return init, torch.clone if init == "identity" else None
-    if not callable(init):
-        raise TypeError(f"KAF: init must be one of {_INITS} or a function, got {init!r}")
+    if not callable(init) or isinstance(init, type):
+        raise TypeError(
+            f"KAF: init must be one of {_INITS}, a function or a module such as torch.nn.ELU(), "
+            f"got {type(init).__name__ if isinstance(init, Tensor) else repr(init)}"
+        )
     # As a partial, a module (torch.nn.ELU()) does not become a part of this one
     return getattr(init, "__name__", repr(init)), partial(init)
 

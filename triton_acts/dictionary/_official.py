@@ -37,19 +37,21 @@ def read(state_dict: Mapping[str, Tensor]) -> tuple[Tensor, Grid]:
     if set(state_dict) == {"alpha", "dict"}:
         raise NotImplementedError(
             "KAF: a checkpoint without 'gamma' is one of the kernels 'relu' and 'softplus', which "
-            "are not supported; a Gaussian one from before 2019 can be read with gamma = "
+            "are not supported; a Gaussian one from before 2019 can be read with a tensor gamma of "
             "1/(8 delta^2) added to the state dict, delta being the distance of two nodes"
         )
     if set(state_dict) != set(_KEYS):
         raise ValueError(
-            f"KAF: the state dict of one layer has the keys {_KEYS}, got {sorted(state_dict)}"
+            f"KAF: the state dict of one layer has the keys {_KEYS}, got {sorted(state_dict)}; of "
+            f"a model's, pass the layer's part without its prefix (and to load one of triton_acts' "
+            f"own, use load_state_dict)"
         )
     for key, value in state_dict.items():
         if not isinstance(value, Tensor):
             raise TypeError(f"KAF: {key!r} must be a torch.Tensor, got {type(value).__name__}")
     alpha, nodes, gamma = (state_dict[key].detach() for key in _KEYS)
     shape = tuple(alpha.shape)
-    if shape[:1] + shape[2:-1] not in ((1,), (1, 1, 1)):
+    if len(shape) not in (3, 5) or shape[0] != 1 or shape[2:-1] not in ((), (1, 1)):
         raise ValueError(f"KAF: alpha must be (1, C, D) or (1, C, 1, 1, D), got {shape}")
     return alpha.reshape(shape[1], shape[-1]), _grid(nodes.flatten(), gamma.flatten(), shape[-1])
 

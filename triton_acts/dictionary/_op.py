@@ -14,7 +14,7 @@ from torch import Tensor
 
 from . import _run
 from ._autograd import gradients
-from ._composite import Dictionary, Nodes
+from ._composite import Dictionary, Nodes, operands
 from ._gridding import Grid
 
 __all__ = ["call"]
@@ -134,11 +134,7 @@ def call(x: Tensor, alpha: Tensor, dictionary: Dictionary, channel_dim: int) -> 
     """Calls the operator."""
     if type(x).__name__ == "DTensor" or type(alpha).__name__ == "DTensor":
         _shard()
-    if isinstance(dictionary, Nodes):
-        nodes, bounds = dictionary.positions, (0.0, 0.0)
-    else:
-        nodes, bounds = None, (dictionary.lo, dictionary.hi)
-    y: Tensor = torch.ops.triton_acts.kaf(x, alpha, nodes, *bounds, dictionary.gamma, channel_dim)
+    y: Tensor = torch.ops.triton_acts.kaf(x, alpha, *operands(dictionary), channel_dim)
     return y
 
 

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ._composite import Dictionary, Nodes
+from ._composite import Dictionary, Nodes, listed
 from ._gridding import LN2, Grid, gridding
 
 __all__ = ["backward", "forward"]
 
 _PIECE = 1 << 18  # elements, 1 MiB a buffer of float32: smaller ones pay by the operator
+_DEVICE_PIECE = 1 << 24  # elsewhere (float64 on a GPU) only memory bounds them
 
 
 def forward(dictionary: Dictionary, alpha: Tensor, x: Tensor, y: Tensor) -> None:
@@ -29,7 +30,7 @@ def forward(dictionary: Dictionary, alpha: Tensor, x: Tensor, y: Tensor) -> None
         y: like x.
     """
     work = _work(x, alpha, dictionary)
-    for piece in _pieces(x.shape):
+    for piece in _pieces(x):
         work.value(x[piece], y[piece], piece[1])
 
 
@@ -43,17 +44,18 @@ def backward(
 ) -> Tensor:
     """Writes g * dy/dx into dx, and returns alpha's gradient, each if `needs` says so."""
     work = _work(x, alpha, dictionary)
-    for piece in _pieces(x.shape):
+    for piece in _pieces(x):
         work.gradients(x[piece], g[piece], dx[piece], piece[1], needs)
     return work.dalpha()
 
 
-def _pieces(shape: torch.Size) -> Iterator[tuple[slice, slice, slice]]:
-    """Parts of at most `_PIECE` elements, whole rows and channels where they fit."""
-    outer, channels, inner = shape
-    columns = max(1, min(inner, _PIECE))
-    width = max(1, min(channels, _PIECE // columns))
-    rows = max(1, _PIECE // (columns * width))
+def _pieces(x: Tensor) -> Iterator[tuple[slice, slice, slice]]:
+    """Parts of limited size, whole rows and channels where they fit."""
+    outer, channels, inner = x.shape
+    limit = _PIECE if x.is_cpu else _DEVICE_PIECE
+    columns = max(1, min(inner, limit))
+    width = max(1, min(channels, limit // columns))
+    rows = max(1, limit // (columns * width))
     for o in range(0, outer, rows):
         for c in range(0, channels, width):
             for i in range(0, inner, columns):
@@ -61,22 +63,25 @@ def _pieces(shape: torch.Size) -> Iterator[tuple[slice, slice, slice]]:
 
 
 def _work(x: Tensor, alpha: Tensor, dictionary: Dictionary) -> _Factored | _Direct:
-    wide = torch.promote_types(x.dtype, torch.float32)
-    kind = _Factored if isinstance(dictionary, Grid) else _Direct
-    return kind(alpha.detach().to(wide), dictionary)  # type: ignore[arg-type]
+    weights = alpha.detach().to(torch.promote_types(x.dtype, torch.float32))
+    if isinstance(dictionary, Nodes):
+        return _Direct(weights, dictionary)
+    if gridding(dictionary).size == 1:
+        return _Direct(weights, listed(dictionary, x.device))
+    return _Factored(weights, dictionary)
 
 
 class _Buffers:
     """Scratch tensors by name, kept from piece to piece."""
 
-    def __init__(self, dtype: torch.dtype) -> None:
-        self.dtype = dtype
+    def __init__(self, like: Tensor) -> None:
+        self.dtype, self._device = like.dtype, like.device
         self._kept: dict[str, Tensor] = {}
 
     def __call__(self, name: str, shape: tuple[int, ...]) -> Tensor:
         found = self._kept.get(name)
         if found is None or found.shape != shape:
-            found = self._kept[name] = torch.empty(shape, dtype=self.dtype)
+            found = self._kept[name] = torch.empty(shape, dtype=self.dtype, device=self._device)
         return found
 
 
@@ -87,7 +92,7 @@ class _Factored:
         self._grid = g = gridding(grid, alpha.dtype is torch.float32)
         groups, right = len(g.anchors), g.size - g.left
         self._nodes, channels = alpha.shape[1], alpha.shape[0]
-        self._folds = torch.tensor(g.folds, dtype=alpha.dtype)
+        self._folds = torch.tensor(g.folds, dtype=alpha.dtype, device=alpha.device)
         betas = torch.nn.functional.pad(alpha, (0, groups * g.size - self._nodes))
         betas = betas.view(-1, groups, g.size) * self._folds
         # [groups, degree + 1, 2, 1, channels, 1], the constant term first; r's polynomial is that
@@ -98,7 +103,7 @@ class _Factored:
         polynomials[:, : g.left, 1, 0, :, 0] = betas[:, :, : g.left].flip(2).permute(1, 2, 0)
         self._polynomials = [list(group.unbind(0)) for group in polynomials.unbind(0)]
         self._moments = alpha.new_zeros(groups, steps, 2, channels)
-        self._buffer = _Buffers(alpha.dtype)
+        self._buffer = _Buffers(alpha)
 
     def value(self, x: Tensor, y: Tensor, channels: slice) -> None:
         total = y if y.dtype is self._buffer.dtype else self._buffer("total", x.shape)
@@ -203,11 +208,13 @@ class _Direct:
 
     def __init__(self, alpha: Tensor, nodes: Nodes) -> None:
         self._rows = alpha.t().contiguous()[:, :, None]  # [D, channels, 1]
-        self._positions = nodes.positions.to(alpha.dtype).tolist()
+        exact = nodes.positions.double()
+        rounded = exact.to(alpha.dtype)
+        self._positions = torch.stack((rounded, exact - rounded), 1).tolist()
         self._bend, self._gain = -nodes.gamma / LN2, -2 * nodes.gamma
         self._vanished = (1500 / nodes.gamma) ** 0.5
-        self._sums = torch.zeros(alpha.shape, dtype=alpha.dtype)
-        self._buffer = _Buffers(alpha.dtype)
+        self._sums = alpha.new_zeros(alpha.shape)
+        self._buffer = _Buffers(alpha)
 
     def value(self, x: Tensor, y: Tensor, channels: slice) -> None:
         total = self._buffer("total", x.shape).zero_()
@@ -234,9 +241,11 @@ class _Direct:
         """The gradient of alpha from the sums of all pieces."""
         return self._sums
 
-    def _kappa(self, x: Tensor, position: float) -> tuple[Tensor, Tensor]:
+    def _kappa(self, x: Tensor, position: list[float]) -> tuple[Tensor, Tensor]:
         """The distance to a node, cut where the Gaussian has vanished, and the Gaussian."""
         distance = self._buffer("distance", x.shape)
-        distance.copy_(x).sub_(position).clamp_(-self._vanished, self._vanished)
+        distance.copy_(x).sub_(position[0]).sub_(position[1]).clamp_(
+            -self._vanished, self._vanished
+        )
         kappa = torch.mul(distance, distance, out=self._buffer("kappa", x.shape))
         return distance, kappa.mul_(self._bend).exp2_()

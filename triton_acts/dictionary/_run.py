@@ -57,12 +57,13 @@ def backward(
     if not x.numel():
         return (
             torch.empty_like(x) if need_dx else None,
-            torch.zeros_like(alpha) if need_dalpha else None,
+            alpha.new_zeros(alpha.shape) if need_dalpha else None,
         )
-    dx = torch.empty_like(x)
-    dense = x if x.stride() == dx.stride() else torch.empty_like(dx).copy_(x)
-    if g.stride() != dx.stride():  # gradients come with any strides
-        g = torch.empty_like(dx).copy_(g)
+    strides = torch.empty_like(x, device="meta").stride()
+    dense = x if x.stride() == strides else torch.empty_like(x).copy_(x)
+    if g.stride() != strides:  # gradients come with any strides
+        g = torch.empty_like(x).copy_(g)
+    dx = torch.empty_like(x) if need_dx else dense  # a pointer that nothing is stored to
     run = _kernel_road.backward if _on_kernels(x) else _pieces.backward
     dalpha = run(dictionary, (need_dx, need_dalpha), *_rows(alpha, channel_dim, dense, g, dx))
     return dx if need_dx else None, dalpha.to(alpha.dtype) if need_dalpha else None

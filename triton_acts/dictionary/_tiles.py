@@ -61,6 +61,7 @@ _LARGER = 64 if _triton.INTERPRETED else 1  # the interpreter pays by the progra
 _FORWARD_PROGRAMS = 4 if _triton.INTERPRETED else 2048
 _BACKWARD_PROGRAMS = 4 if _triton.INTERPRETED else 512  # what an H200 runs at a time
 _LONGEST = 1024  # tiles a sum takes one after another, where there are enough for more programs
+_MOST = 65535  # programs along the second and third dimension of a grid
 _FEWEST = 32  # rows that pay for the weights and partial sums of a lane
 _SMALL_PLANE = 256  # below it accesses are narrow, and each element has its own address
 
@@ -96,7 +97,7 @@ def _lanes(outer: int, row: int, lanes: int, programs: int, unroll: int) -> Tile
     across = -(-width // lanes)
     whole, folded = outer // fold, -(-outer // fold)
     splits = max(1, min(-(-programs // across), folded // _FEWEST))
-    splits = max(splits, folded // _LONGEST)
+    splits = min(max(splits, folded // _LONGEST), _MOST)
     rows = share(folded, unroll, splits)
     grid = (across, -(-folded // rows), 1)
     return Tiles("lanes", fold, width, 1, folded, whole, rows, width, (1, lanes), unroll, grid)
@@ -121,7 +122,7 @@ def _planes(
     mode = "shared" if channels == 1 else "plane"
     lanes = tile_extent(inner, elements)
     height = min(next_power_of_2(outer), elements // lanes)
-    splits = max(-(-programs // channels), outer * inner // (elements * _LONGEST))
+    splits = min(max(-(-programs // channels), outer * inner // (elements * _LONGEST)), _MOST)
     down_step = height if mode == "shared" else height * unroll
     along_step = lanes * unroll if mode == "shared" else lanes
     rows = share(outer, down_step, splits)
