@@ -93,7 +93,9 @@ SHAPES = {
     "one image": ((1, 4, 31, 33), 1),
     "channels first": ((6, 50), 0),
     "one element": ((1, 1), 1),
-    "one channel": ((70000,), 0),
+    "one channel": ((29500,), 0),
+    "several programs of one channel": ((70000,), 0),
+    "many small planes": ((300, 2, 7, 7), 1),
 }
 
 
