@@ -1,17 +1,15 @@
-"""KAF without a GPU: the composite, the pieces that eager CPU calls take, and the operator."""
+"""KAF without a GPU: the composite, and the pieces that eager CPU calls take."""
 
 import functools
 import subprocess
 import sys
-import warnings
 
 import pytest
 import torch
 from support import kaf as reference
-from torch.testing._internal.logging_tensor import LoggingTensor
 
 from triton_acts import kaf
-from triton_acts.dictionary import _pieces, compile_as
+from triton_acts.dictionary import _pieces
 from triton_acts.dictionary._composite import Nodes, composite, definition
 from triton_acts.dictionary._gridding import Grid
 
@@ -150,87 +148,6 @@ def test_no_tensor_of_d_times_x(monkeypatch):
     assert sorted(s.nbytes() for s in kept.values()) == [alpha.nbytes, x.nbytes]
 
 
-def inputs():
-    generator = torch.Generator().manual_seed(0)
-    return (
-        torch.randn(3, 4, generator=generator, dtype=torch.float64, requires_grad=True),
-        torch.randn(4, 20, generator=generator, dtype=torch.float64, requires_grad=True),
-    )
-
-
-def operator(x, alpha):
-    return torch.ops.triton_acts.kaf(x, alpha, None, -3.0, 3.0, DEFAULT.gamma, 1)
-
-
-FORMS = pytest.mark.parametrize("f", [kaf, operator], ids=["function", "operator"])
-
-
-@FORMS
-def test_derivatives_of_every_order(f):
-    """First, second and third, for x and alpha together and alone, batched gradients too."""
-    x, alpha = inputs()
-    assert torch.autograd.gradcheck(f, (x, alpha), check_batched_grad=f is kaf)
-    assert torch.autograd.gradcheck(lambda x: f(x, alpha.detach()), (x,))
-    assert torch.autograd.gradcheck(lambda a: f(x.detach(), a), (alpha,))
-    assert torch.autograd.gradgradcheck(f, (x, alpha))
-
-    def first(x):
-        (d,) = torch.autograd.grad(f(x, alpha.detach()).sum(), x, create_graph=True)
-        return d
-
-    assert torch.autograd.gradgradcheck(first, (x,))
-
-
-def test_transforms():
-    """jvp, vmap over each argument, grad, jacrev, jacfwd and hessian equal the definition's."""
-    x, alpha = (t.detach() for t in inputs())
-    plain = functools.partial(definition, dictionary=DEFAULT)
-    func = torch.func
-    cases = {
-        "jvp": lambda f: func.jvp(f, (x, alpha), (torch.ones_like(x), torch.ones_like(alpha))),
-        "vmap x": lambda f: func.vmap(f, (0, None))(x.expand(2, 3, 4), alpha),
-        "vmap alpha": lambda f: func.vmap(f, (None, 0))(x, torch.stack((alpha, 2 * alpha))),
-        "grad": lambda f: func.grad(lambda x, a: f(x, a).sum(), (0, 1))(x, alpha),
-        "jacrev": lambda f: func.jacrev(f, (0, 1))(x, alpha),
-        "jacfwd": lambda f: func.jacfwd(f, (0, 1))(x, alpha),
-        "hessian": lambda f: func.hessian(lambda x, a: f(x, a).sum(), (0, 1))(x, alpha),
-    }
-    for name, case in cases.items():
-        torch.testing.assert_close(case(kaf), case(plain), rtol=1e-9, atol=1e-9, msg=name)
-
-
-def test_vmap_of_the_operator():
-    x, alpha = (t.detach() for t in inputs())
-    both = torch.stack((alpha, 2 * alpha))
-    batch = torch.stack((x, x + 1), 1)  # [3, 2, 4]
-    expected = torch.stack((kaf(x, alpha), kaf(x + 1, alpha)))
-    torch.testing.assert_close(torch.vmap(operator, (1, None))(batch, alpha), expected)
-    expected = torch.stack((kaf(x, alpha), kaf(x + 1, 2 * alpha)))
-    torch.testing.assert_close(torch.vmap(operator, (1, 0))(batch, both), expected)
-
-
-@pytest.mark.parametrize("needs", [(True, True), (True, False), (False, True)])
-def test_opcheck(needs):
-    x, alpha = (t.detach().float() for t in inputs())
-    rest = (None, -3.0, 3.0, DEFAULT.gamma, 1)
-    ops = torch.ops.triton_acts
-    leaves = [t.clone().requires_grad_(n) for t, n in zip((x, alpha), needs, strict=True)]
-    torch.library.opcheck(ops.kaf.default, (*leaves, *rest))
-    torch.library.opcheck(ops.kaf.default, (*leaves, torch.randn(20), 0.0, 0.0, 2.0, 1))
-    torch.library.opcheck(ops.kaf_backward.default, (x, alpha, torch.ones_like(x), *rest, *needs))
-
-
-@pytest.mark.parametrize("f", [kaf, operator], ids=["function", "operator"])
-def test_one_argument_depends_on_the_other(f):
-    """A KAF of itself, and weights made from x: create_graph changes no gradient."""
-    x, alpha = inputs()
-    mixed = torch.randn(3, 20, dtype=torch.float64)
-    for y, wanted in ((f(f(x, alpha), alpha), alpha), (f(x, (x.T @ mixed).tanh()), x)):
-        (once,) = torch.autograd.grad(y.sum(), wanted, retain_graph=True)
-        (again,) = torch.autograd.grad(y.sum(), wanted, create_graph=True)
-        torch.testing.assert_close(once, again)
-
-
 @pytest.mark.parametrize("curvature", [50.0, 400.0, 1e4])
 @pytest.mark.parametrize("road", ROADS)
 def test_gaussians_narrower_than_their_distance(road, curvature):
@@ -252,7 +169,7 @@ def test_gaussians_narrower_than_their_distance(road, curvature):
 
 @pytest.mark.parametrize("free", [False, True])
 def test_a_default_device_is_not_that_of_the_tensors(free):
-    x, alpha = (t.detach().float().requires_grad_() for t in inputs())
+    x, alpha = torch.randn(3, 4, requires_grad=True), torch.randn(4, 20, requires_grad=True)
     options = {"nodes": torch.randn(20), "gamma": 2.0} if free else {}
     expected = torch.autograd.grad(kaf(x, alpha, **options).sum(), (x, alpha))
     with torch.device("meta"):
@@ -273,162 +190,6 @@ def test_a_cached_number_lets_no_other_type_through():
         kaf(X, A, gamma=True, grid=(0.0, 1.0))
     with pytest.raises(TypeError, match="True"):
         kaf(X, A, gamma=1.0, grid=(0.0, True))
-
-
-@pytest.mark.parametrize("form", ["composite", "op"])
-@pytest.mark.parametrize("dynamic", [False, True])
-def test_compiled_with_nodes(form, dynamic):
-    leaves = [t.detach().float().requires_grad_() for t in inputs()]
-    nodes = torch.randn(20)
-    compile_as(form)
-    try:
-        torch._dynamo.reset()
-        compiled = torch.compile(kaf, fullgraph=True, dynamic=dynamic, backend="aot_eager")
-        found = torch.autograd.grad(compiled(*leaves, nodes=nodes, gamma=2.0).sum(), leaves)
-        expected = torch.autograd.grad(kaf(*leaves, nodes=nodes, gamma=2.0).sum(), leaves)
-        for a, b in zip(found, expected, strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
-    finally:
-        compile_as("composite")
-
-
-def test_compiled_backward():
-    """Autograd itself compiled: the backward is one operator of its graph."""
-    leaves = [t.detach().float().requires_grad_() for t in inputs()]
-    expected = torch.autograd.grad(kaf(*leaves).sum(), leaves)
-
-    def compiler(graph):
-        return torch.compile(graph, backend="eager", fullgraph=True)
-
-    torch._dynamo.reset()
-    with torch._dynamo.compiled_autograd._enable(compiler):
-        kaf(*leaves).sum().backward()
-    for leaf, b in zip(leaves, expected, strict=True):
-        torch.testing.assert_close(leaf.grad, b, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("form", ["composite", "op"])
-@pytest.mark.parametrize("dynamic", [False, True])
-def test_compiled(form, dynamic):
-    """No graph break; values and gradients of both forms, and the form that was asked for."""
-    found = []
-
-    def backend(graph, _inputs):
-        found.extend(str(node.target) for node in graph.graph.nodes)
-        return graph
-
-    leaves = [t.detach().float().requires_grad_() for t in inputs()]
-    compile_as(form)
-    try:
-        torch._dynamo.reset()
-        compiled = torch.compile(kaf, fullgraph=True, dynamic=dynamic, backend=backend)
-        y = compiled(*leaves)
-        assert any("triton_acts.kaf" in name for name in found) == (form == "op")
-        torch.testing.assert_close(y, kaf(*leaves), rtol=1e-5, atol=1e-5)
-        torch._dynamo.reset()
-        compiled = torch.compile(kaf, fullgraph=True, dynamic=dynamic, backend="aot_eager")
-        g = torch.randn(3, 4)
-        ours = torch.autograd.grad(compiled(*leaves), leaves, g)
-        for a, b in zip(ours, torch.autograd.grad(kaf(*leaves), leaves, g), strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
-    finally:
-        compile_as("composite")
-    with pytest.raises(ValueError, match=r"'kernel'"):
-        compile_as("kernel")
-
-
-@pytest.mark.parametrize("strict", [True, False])
-def test_exported(strict):
-    """Export sees PyTorch's own operators, which any runtime has."""
-    x, alpha = (t.detach().float() for t in inputs())
-
-    class Module(torch.nn.Module):
-        def forward(self, x, alpha):
-            return kaf(x, alpha)
-
-    program = torch.export.export(Module(), (x, alpha), strict=strict)
-    assert not [n for n in program.graph.nodes if "triton_acts" in str(n.target)]
-    torch.testing.assert_close(program.module()(x, alpha), kaf(x, alpha), rtol=1e-5, atol=1e-5)
-
-
-def test_traced():
-    x, alpha = (t.detach().float() for t in inputs())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # jit.trace is deprecated
-        traced = torch.jit.trace(kaf, (x, alpha))
-    torch.testing.assert_close(traced(2 * x, alpha), kaf(2 * x, alpha), rtol=1e-5, atol=1e-5)
-
-
-def test_tensors_that_are_not_plain():
-    """Fake, meta, neg-bit and subclass tensors, and modes that see one operator."""
-    x, alpha = (t.detach().float() for t in inputs())
-    negative = torch.complex(x, x).conj().imag
-    torch.testing.assert_close(kaf(negative, alpha), kaf(-x, alpha))
-    weights = torch.complex(alpha, alpha).conj().imag
-    torch.testing.assert_close(kaf(x, weights), kaf(x, -alpha))
-    assert kaf(x.to("meta"), alpha.to("meta")).shape == x.shape
-    transposed = x.t().contiguous().t()
-    with torch._subclasses.fake_tensor.FakeTensorMode() as mode:
-        y = kaf(mode.from_tensor(transposed), mode.from_tensor(alpha))
-    assert y.stride() == (1, 3)
-    assert isinstance(kaf(LoggingTensor(x), alpha), LoggingTensor)
-
-    class Seen(torch.utils._python_dispatch.TorchDispatchMode):
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            names.append(str(func))
-            return func(*args, **(kwargs or {}))
-
-    names = []
-    with Seen():
-        torch.testing.assert_close(kaf(x, alpha), operator(x, alpha))
-    assert names[0] == "triton_acts.kaf.default"
-
-
-def test_checkpointing_and_autocast():
-    x, alpha = (t.detach().float().requires_grad_() for t in inputs())
-    expected = torch.autograd.grad(kaf(x, alpha).sum(), (x, alpha))
-    y = torch.utils.checkpoint.checkpoint(kaf, x, alpha, use_reentrant=False)
-    for a, b in zip(torch.autograd.grad(y.sum(), (x, alpha)), expected, strict=True):
-        torch.testing.assert_close(a, b)
-    with torch.autocast("cpu", torch.bfloat16):
-        half = kaf(x.bfloat16(), alpha)
-        torch.testing.assert_close(kaf(x, alpha), y)
-        inside = composite(x, alpha, DEFAULT, 1)
-    assert half.dtype is torch.bfloat16
-    assert inside.dtype is torch.float32
-
-
-def test_distributed_tensors(tmp_path):
-    """Sharded along rows, along channels, or not at all; values and gradients are the whole's."""
-    import torch.distributed as dist
-    from torch.distributed.tensor import (
-        Replicate,
-        Shard,
-        distribute_tensor,
-        init_device_mesh,
-    )
-
-    dist.init_process_group(
-        "gloo", store=dist.FileStore(str(tmp_path / "store"), 1), rank=0, world_size=1
-    )
-    try:
-        mesh = init_device_mesh("cpu", (1,))
-        x, alpha = (t.detach().float() for t in inputs())
-        leaves = [t.clone().requires_grad_() for t in (x, alpha)]
-        expected = torch.autograd.grad(kaf(*leaves).sum(), leaves)
-        for row, weights in ((Shard(0), Replicate()), (Shard(1), Shard(0)), (Replicate(),) * 2):
-            parts = [
-                distribute_tensor(t, mesh, [p]).requires_grad_()
-                for t, p in ((x, row), (alpha, weights))
-            ]
-            y = kaf(*parts)
-            assert y.placements == (row,)
-            torch.testing.assert_close(y.full_tensor(), kaf(x, alpha))
-            found = torch.autograd.grad(y, parts, torch.ones_like(y))
-            for a, b in zip(found, expected, strict=True):
-                torch.testing.assert_close(a.full_tensor(), b)
-    finally:
-        dist.destroy_process_group()
 
 
 X, A = torch.randn(2, 3, 5), torch.randn(3, 20)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from . import _groups
-from ._composite import Dictionary, Nodes
+from ._composite import Dictionary, Nodes, listed
 from ._gridding import LN2, SHARED, SINGLE, Grid, float32, gridding
 
 __all__ = ["Basis", "basis"]
@@ -74,11 +74,13 @@ def basis(dictionary: Dictionary) -> Basis:
     """Factored where an anchor serves four nodes or more, else direct.
 
     Triton 3.7.1, sm_90, bfloat16, a lane a channel, instructions an element: 34 for 20 factored
-    nodes, 29 for 8 of several anchors, 105 for 20 direct ones, with as many special functions as
-    nodes instead of three an anchor (`python -m triton_acts.tuning inspect --arch sm_90 --op kaf`).
+    nodes, 43 for 16 of one of several anchors, 105 for 20 direct ones, with as many special
+    functions as nodes instead of three an anchor (`python -m triton_acts.tuning inspect --arch
+    sm_90 --op kaf`: d20, d64, nodes20).
     """
     if isinstance(dictionary, Nodes):
-        return _nodes(dictionary)
+        nodes = dictionary.positions
+        return _direct(dictionary.gamma, nodes.shape[0], lambda _: nodes)
     return _grid(dictionary)
 
 
@@ -86,8 +88,7 @@ def basis(dictionary: Dictionary) -> Basis:
 def _grid(grid: Grid) -> Basis:
     g = gridding(grid)
     if g.size < _FEWEST:
-        positions = [grid.node(i) for i in range(grid.num_nodes)]
-        return _direct(grid.gamma, grid.num_nodes, lambda rate: _split(positions, rate))
+        return _direct(grid.gamma, grid.num_nodes, lambda device: listed(grid, device).positions)
     rows = [(hi, -lo * g.rate) for hi, lo in g.anchors]
     return Basis(
         value=_groups.factored_value,
@@ -102,34 +103,16 @@ def _grid(grid: Grid) -> Basis:
     )
 
 
-def _nodes(nodes: Nodes) -> Basis:
-    def split(rate: float) -> Callable[[torch.device], Tensor]:
-        def locate(_device: torch.device) -> Tensor:
-            exact = nodes.positions.detach().double()
-            rounded = exact.float()
-            return torch.stack((rounded, ((rounded - exact) * rate).float()), 1)
-
-        return locate
-
-    return _direct(nodes.gamma, nodes.positions.shape[0], split)
-
-
-def _split(positions: list[float], rate: float) -> Callable[[torch.device], Tensor]:
-    rows = [(float32(p), (float32(p) - p) * rate) for p in positions]
-    return lambda device: torch.tensor(rows, dtype=torch.float32, device=device)
-
-
-def _direct(
-    gamma: float, num_nodes: int, split: Callable[[float], Callable[[torch.device], Tensor]]
-) -> Basis:
+def _direct(gamma: float, num_nodes: int, positions: Callable[[torch.device], Tensor]) -> Basis:
     """`kappa = 2^(-tau^2)`, `tau = rate (x - d)`, cut at |tau| = 16 where kappa is 0."""
     groups = -(-num_nodes // SHARED)
     size = -(-num_nodes // groups)
     rate = float32(math.sqrt(gamma / LN2))
-    locate = split(rate)
 
-    def padded(device: torch.device) -> Tensor:
-        points = locate(device)
+    def locate(device: torch.device) -> Tensor:
+        exact = positions(device).detach().double()
+        rounded = exact.float()
+        points = torch.stack((rounded, ((rounded - exact) * rate).float()), 1)
         beyond = groups * size - num_nodes
         return torch.cat((points, points[:1].expand(beyond, 2))) if beyond else points
 
@@ -142,5 +125,5 @@ def _direct(
         points=size,
         coefs=(rate, 1.0, 16.0, -2 * LN2 * rate),
         folds=None,
-        locate=padded,
+        locate=locate,
     )

@@ -10,6 +10,7 @@ tiles go unmasked so that accesses stay wide. Bytes moved, with s the item size:
 backward 3 s numel, and a few weights and partial sums a program.
 """
 
+from triton_acts._tiling import own_rows, row_stride
 from triton_acts._triton import jit, tl
 
 from ._groups import load_points, load_weights
@@ -40,26 +41,6 @@ def _own_part(channels, inner, columns, MODE: tl.constexpr, LANES: tl.constexpr)
         first = tl.cast(tl.program_id(2), tl.int64) * columns
         left = tl.minimum(columns, inner - first)
     return first, left
-
-
-@jit
-def _own_rows(outer, rows, MODE: tl.constexpr):
-    """The first of a program's rows and the one after its last."""
-    begin = tl.cast(tl.program_id(1), tl.int64) * rows
-    end = tl.minimum(begin + rows, outer)
-    if MODE == "shared":
-        begin = tl.cast(0, tl.int64)
-        end = tl.cast(1, tl.int64)
-    return begin, end
-
-
-@jit
-def _row_stride(channels, inner, MODE: tl.constexpr):
-    """Elements from one row to the next; 0 where there is one row, so that its start is aligned."""
-    stride = channels * inner
-    if MODE == "shared":
-        stride = tl.cast(0, tl.int64)
-    return stride
 
 
 @jit
@@ -137,8 +118,8 @@ def forward(
     """Stores KAF of x in y."""
     MODE: tl.constexpr = FORM[0]
     first, left = _own_part(channels, inner, columns, MODE, LANES)
-    stride = _row_stride(channels, inner, MODE)
-    begin, end = _own_rows(outer, rows, MODE)
+    stride = row_stride(channels, inner, MODE)
+    begin, end = own_rows(outer, rows, MODE)
     source = (w_ptr, points_ptr, w_stride, first, groups)
     kept = ()
     if FORM[4]:
@@ -288,8 +269,8 @@ def backward(
     OWN: tl.constexpr = PASS[2]
     SUMS: tl.constexpr = OWN * FORM[2] if PASS[1] else 0
     first, left = _own_part(channels, inner, columns, MODE, LANES)
-    stride = _row_stride(channels, inner, MODE)
-    begin, end = _own_rows(outer, rows, MODE)
+    stride = row_stride(channels, inner, MODE)
+    begin, end = own_rows(outer, rows, MODE)
     source = (w_ptr, points_ptr, w_stride, first, groups)
     kept = ()
     if FORM[4]:

@@ -10,6 +10,7 @@ multiple of 16 would turn one load into eight). Bytes moved, with s the item siz
 numel, backward 3 s numel, the channel forms the same and 4 bytes a channel and split.
 """
 
+from triton_acts._tiling import own_rows, row_stride
 from triton_acts._triton import jit, tl
 
 __all__ = ["backward", "channel_backward", "channel_forward", "forward"]
@@ -76,17 +77,6 @@ def _own_part(channels, inner, columns, MODE: tl.constexpr, LANES: tl.constexpr)
 
 
 @jit
-def _own_rows(outer, rows, MODE: tl.constexpr):
-    """The first of a program's rows and the one after its last."""
-    begin = tl.cast(tl.program_id(1), tl.int64) * rows
-    end = tl.minimum(begin + rows, outer)
-    if MODE == "shared":
-        begin = tl.cast(0, tl.int64)
-        end = tl.cast(1, tl.int64)
-    return begin, end
-
-
-@jit
 def _weights(w_ptr, first, left, inner, MODE: tl.constexpr, LANES: tl.constexpr):
     """The weights of a program's lanes  # [1, LANES], or the one that all share  # [1, 1]."""
     lanes = tl.arange(0, LANES)
@@ -100,15 +90,6 @@ def _weights(w_ptr, first, left, inner, MODE: tl.constexpr, LANES: tl.constexpr)
         channel = (tl.cast(first, tl.int32) + lanes) // tl.cast(inner, tl.int32)
         w = tl.load(w_ptr + channel, mask=lanes < left, other=0.0)
     return w[None, :]
-
-
-@jit
-def _row_stride(channels, inner, MODE: tl.constexpr):
-    """Elements from one row to the next; 0 where there is one row, so that its start is aligned."""
-    stride = channels * inner
-    if MODE == "shared":
-        stride = tl.cast(0, tl.int64)
-    return stride
 
 
 @jit
@@ -139,11 +120,11 @@ def channel_forward(
     """Stores FN(x, w[channel], *coefs) in y; the modes are those of `_per_channel.Tiles`."""
     first, left = _own_part(channels, inner, columns, MODE, LANES)
     w = _weights(w_ptr, first, left, inner, MODE, LANES)
-    stride = _row_stride(channels, inner, MODE)
+    stride = row_stride(channels, inner, MODE)
     row = tl.arange(0, ROWS)[:, None]
     lane = tl.arange(0, LANES)[None, :]
     local = row * stride + lane
-    begin, end = _own_rows(outer, rows, MODE)
+    begin, end = own_rows(outer, rows, MODE)
     for o in range(begin, end, ROWS):
         for i in range(0, _extent(left, MODE), LANES):
             start = o * stride + first + i
@@ -185,11 +166,11 @@ def channel_backward(
     """
     first, left = _own_part(channels, inner, columns, MODE, LANES)
     w = _weights(w_ptr, first, left, inner, MODE, LANES)
-    stride = _row_stride(channels, inner, MODE)
+    stride = row_stride(channels, inner, MODE)
     row = tl.arange(0, ROWS)[:, None]
     lane = tl.arange(0, LANES)[None, :]
     local = row * stride + lane
-    begin, end = _own_rows(outer, rows, MODE)
+    begin, end = own_rows(outer, rows, MODE)
     total = tl.zeros([ROWS, LANES], tl.float32)
     for o in range(begin, end, ROWS):
         for i in range(0, _extent(left, MODE), LANES):

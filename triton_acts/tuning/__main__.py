@@ -38,8 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog="Layouts: flat, elements one after another; inner1, N x C or channels last, every "
         "lane has its channel; innerN and inner49, N x C x H x W with planes of 56 x 56 and 7 x 7; "
         "shared, one weight for all. Variants: per_channel, a learned weight, and _fixed, without "
-        "its gradient; save_output, backward from y; d20 and d64, KAF with 20 and 64 nodes, and "
-        "nodes20, with free ones.",
+        "its gradient; save_output, backward from y; d20, KAF with 20 nodes; d64, with 64, of "
+        "which a forward is counted for one of 4 anchors and a backward for 2; nodes20, with free "
+        "ones.",
     )
     archs = gpus.architectures()
     ops = tuple(REGISTRY)  # filled by the parent package, which python -m imports first
