@@ -17,11 +17,10 @@ from triton_acts import _triton, gpus
 from triton_acts.gpus import GPU
 from triton_acts.tuning.records import Row
 
-__all__ = ["ROOT", "Device", "describe", "here", "known", "slug"]
+__all__ = ["ROOT", "Device", "describe", "here"]
 
 ROOT = Path(__file__).resolve().parents[1]
 MIN_FLUSH_BYTES = 512 * 2**20  # outlasts the host's part of a call, see `CudaClock`
-MEMORY_TOLERANCE = 0.1  # drivers report less memory than data sheets
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Device:
         torch: the device for torch.
         slug: its short name in files.
         name: its raw name.
-        gpu: its row in the constants table, or None.
+        gpu: its row in the constants table, or None for a part or one that is not in it.
         flush_bytes: bytes that are read before each call to empty its caches; 0 on a CPU.
     """
 
@@ -54,44 +53,11 @@ def here() -> Device:
         return Device(torch.device("cpu"), "cpu", _cpu_name(), None, 0)
     index = torch.cuda.current_device()
     properties = torch.cuda.get_device_properties(index)
-    vendor = "amd" if torch.version.hip else "nvidia"
-    arch = _arch(properties)
-    memory_gib = properties.total_memory / 2**30
-    count = properties.multi_processor_count
-    gpu = known(arch, count, memory_gib)
+    slug = gpus.identify(index).slug
+    gpu = gpus.constants(slug)
     cache = int(gpu.llc_mib * 2**20) if gpu else int(getattr(properties, "L2_cache_size", 0))
-    return Device(
-        torch.device("cuda", index),
-        slug(vendor, arch, count, memory_gib),
-        properties.name,
-        gpu,
-        max(MIN_FLUSH_BYTES, 2 * cache),
-    )
-
-
-def _arch(properties: object) -> str:
-    name = getattr(properties, "gcnArchName", "")
-    if torch.version.hip:
-        return str(name).split(":")[0]
-    return f"sm_{properties.major}{properties.minor}"  # type: ignore[attr-defined]
-
-
-def known(arch: str, sm_count: int, memory_gib: float) -> GPU | None:
-    """The GPU of the table with this architecture, multiprocessor count and memory within 10 %."""
-    fitting = [
-        gpu
-        for gpu in gpus.table()
-        if gpu.arch == arch
-        and gpu.sm_count == sm_count
-        and abs(gpu.mem_gib - memory_gib) <= MEMORY_TOLERANCE * gpu.mem_gib
-    ]
-    return min(fitting, key=lambda gpu: abs(gpu.mem_gib - memory_gib), default=None)
-
-
-def slug(vendor: str, arch: str, sm_count: int, memory_gib: float) -> str:
-    """A GPU's name in files: the table's, or one made of what it is."""
-    gpu = known(arch, sm_count, memory_gib)
-    return gpu.slug if gpu else f"{vendor}-{arch}-sm{sm_count}-{memory_gib:.0f}g"
+    flush_bytes = max(MIN_FLUSH_BYTES, 2 * cache)
+    return Device(torch.device("cuda", index), slug, properties.name, gpu, flush_bytes)
 
 
 def describe(device: Device, canary_gbps: float, seed: int, argv: list[str]) -> Row:

@@ -13,7 +13,7 @@ from perf.cases import Case
 from perf.check import Inputs, make_inputs, reference
 from perf.device import Device
 from perf.providers import Prepared, prepare
-from triton_acts.tuning import config, inspect, timing
+from triton_acts.tuning import inspect, lookup, timing
 from triton_acts.tuning.records import RESULTS, Row
 from triton_acts.tuning.timing import YARDSTICK, Clock, Timing
 
@@ -146,12 +146,13 @@ def _kernel_columns(
     case: Case, inputs: Inputs, device: Device, kernels: Sequence[inspect.Row]
 ) -> Row:
     """What the kernel was launched with, and what its machine code predicts for this GPU."""
-    columns: Row = {"config_source": "analytic"}
+    columns: Row = {}
     if case.op.variant == "scalar":
-        chosen = config.default_config(inputs.x.get_device(), inputs.x.dtype)
-        columns |= {
-            "block": chosen.block,
-            "elements_per_thread": chosen.elements_per_thread,
-            "num_warps": chosen.num_warps,
+        chosen = lookup.explain(case.op.name, inputs.x, case.direction)
+        columns = {
+            "config_source": chosen.tier,
+            "block": chosen.config.block,
+            "elements_per_thread": chosen.config.elements_per_thread,
+            "num_warps": chosen.config.num_warps,
         }
     return columns | static.columns_for(case, device.gpu, kernels)

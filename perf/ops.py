@@ -12,8 +12,10 @@ from torch import Tensor
 import triton_acts
 from perf.units import Documented, Rounding, Units
 from triton_acts import dictionary, pointwise
-from triton_acts.dictionary import _basis, _composite, _kaf, _tiles
+from triton_acts.dictionary import _composite, _kaf, _tiles
 from triton_acts.pointwise import _define, _per_channel
+from triton_acts.tuning.keys import layout_of
+from triton_acts.tuning.registry import RULES, Dims, Hardware
 
 __all__ = ["Formula", "Op", "Weight", "channel_dim", "kaf_op", "ops", "pointwise_ops"]
 
@@ -147,13 +149,12 @@ def _apply_per_channel(op: _per_channel.PerChannel, x: Tensor, w: Tensor) -> Ten
     return public(x, w) if public else _per_channel.apply_per_channel(op, x, w, 1)
 
 
-def _per_channel_layout(seen: Seen, itemsize: int, _direction: str) -> str:
+def _per_channel_layout(seen: Seen, _itemsize: int, _direction: str) -> str:
     """Other than for small planes, and rows whose accesses are narrower."""
-    mode = _per_channel.tiles(*seen, itemsize).mode
     _, channels, inner = seen
-    if (channels if inner == 1 else inner) % 16:
-        return ""
-    return {"columns": "inner1", "plane": "innerN"}.get(mode, "")
+    found = layout_of(channels, inner)
+    narrow = (channels if inner == 1 else inner) % 16 != 0
+    return found if found in ("inner1", "innerN") and not narrow else ""
 
 
 def kaf_op(num_nodes: int = 20) -> Op:
@@ -181,11 +182,12 @@ def kaf_op(num_nodes: int = 20) -> Op:
         return slopes.mul_(alpha.view(-1, *(1,) * inner, num_nodes)).sum(-1)
 
     def layout(seen: Seen, _itemsize: int, direction: str) -> str:
-        backward = direction == "backward"
-        t = _tiles.tiles(*seen, _basis.basis(grid).elements(backward), backward)
-        if (t.width if t.mode == "lanes" else t.inner) % 16:
-            return ""
-        return {"lanes": "inner1", "plane": "innerN"}.get(t.mode, "")
+        found = layout_of(*seen[1:])
+        rule = RULES["kaf", direction, found]
+        config = rule.default(torch.float32, Hardware(), Dims(found, num_nodes))
+        t = _tiles.tiles(*seen, config.block, config.unroll, direction == "backward")
+        narrow = (t.width if t.mode == "lanes" else t.inner) % 16 != 0
+        return found if found in ("inner1", "innerN") and not narrow else ""
 
     return Op(
         "kaf",

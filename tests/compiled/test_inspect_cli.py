@@ -13,9 +13,10 @@ from triton import language as tl
 from triton_acts import _triton, gpus
 from triton_acts.tuning import __main__ as cli
 from triton_acts.tuning import inspect, machine_code
+from triton_acts.tuning.commands import _output
 from triton_acts.tuning.compile import compile_plan
 from triton_acts.tuning.config import Config
-from triton_acts.tuning.registry import REGISTRY, OpSpec, Plan, Pointer, Variant
+from triton_acts.tuning.registry import REGISTRY, RULES, OpSpec, Plan, Pointer, Variant
 
 COLUMNS = list(inspect.COLUMNS)
 
@@ -93,7 +94,10 @@ def test_compile_plan_says_what_it_needs(monkeypatch):
 def one_op(monkeypatch):
     """A registry with one op of one variant."""
     variant = Variant("scalar", "forward", "flat", 2, plan)
-    monkeypatch.setitem(REGISTRY, "linear", OpSpec("linear", (variant,)))
+    rule = RULES["scaled_sigmoid", "forward", "flat"]
+    spec = OpSpec("linear", (variant,), {("forward", "flat"): rule})
+    monkeypatch.setitem(REGISTRY, "linear", spec)
+    monkeypatch.setitem(RULES, ("linear", "forward", "flat"), rule)
     return "linear"
 
 
@@ -124,9 +128,11 @@ def test_rows_refuses_what_it_does_not_know(archs, ops):
     ("arch", "itemsize", "block"),
     [("sm_90", 2, 1024), ("sm_90", 4, 512), ("sm_100", 2, 2048), ("gfx942", 2, 2048)],
 )
-def test_config_for(arch, itemsize, block):
+def test_default_config(arch, itemsize, block):
     """16 bytes a thread; a B200's DRAM delivers 26 bytes a clock and multiprocessor: twice that."""
-    assert inspect.config_for(arch, itemsize).block == block
+    dtype = torch.float32 if itemsize == 4 else torch.bfloat16
+    variant = REGISTRY["scaled_sigmoid"].variants[0]
+    assert inspect.default_config("scaled_sigmoid", variant, dtype, arch).block == block
 
 
 def test_columns():
@@ -154,7 +160,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     target = tmp_path / "static.csv"
     target.write_text("old")
     with pytest.raises(ValueError, match="fields not in fieldnames"):
-        cli._write_csv(target, [{"nonsense": "1"}])
+        _output.write_csv(target, COLUMNS, [{"nonsense": "1"}])
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from triton_acts import kaf
-from triton_acts.dictionary import _kernel_road, _kernels, _tiles
-from triton_acts.dictionary._basis import basis
-from triton_acts.dictionary._gridding import Grid
+from triton_acts.dictionary import _kernel_road, _kernels
+from triton_acts.tuning.config import Config
+from triton_acts.tuning.lookup import config_override
 
 pytestmark = pytest.mark.usefixtures("binder_agrees")
 SHAPES = [(640, 512), (37, 512), (1001, 3), (4, 32, 28, 28), (5, 7, 17, 19), (9, 12, 7, 7)]
@@ -87,9 +87,20 @@ def test_kernel_arguments_have_safe_names():
         assert not {"params", "specialization", "options"} & set(kernel.arg_names)
 
 
-def test_geometry_knows_no_config(gpu):
-    """Rows, splits and lanes are the shape's alone: a tuned block cannot change a sum."""
-    b = basis(Grid(-3.0, 3.0, 20, 1.67))
-    t = _tiles.tiles(640, 512, 1, b.elements(True), True)
-    step(torch.empty(640, 512), torch.randn(512, 20))
-    assert gpu.launches[-1].grid == t.grid
+def test_a_config_cannot_change_a_sum(gpu):
+    """Tiles and splits of alpha's gradient are the shape's; warps may vary where lanes add up."""
+    x, alpha = torch.empty(640, 512), torch.randn(512, 20)
+    step(x, alpha)
+    first = gpu.launches[-1]
+    with config_override("kaf", Config(1, 8, 2), "backward"):
+        step(x, alpha)
+        other = gpu.launches[-1]
+        with pytest.raises(ValueError, match="allowed is this config: 2 elements a thread"):
+            step(torch.empty(4, 32, 28, 28), torch.randn(32, 20))
+    assert other.grid == first.grid
+    assert other.compiled is not first.compiled
+    with (
+        config_override("kaf", Config(4, 8, 2), "backward"),
+        pytest.raises(ValueError, match="those with its tile and unroll"),
+    ):
+        step(x, alpha)

@@ -11,7 +11,7 @@ import triton.language as tl
 from triton_acts import gpus
 from triton_acts.tuning import machine_code
 from triton_acts.tuning.compile import compile_plan
-from triton_acts.tuning.inspect import config_for
+from triton_acts.tuning.inspect import default_config
 from triton_acts.tuning.registry import REGISTRY, Plan, Pointer
 
 DTYPES = (torch.bfloat16, torch.float32)
@@ -34,7 +34,7 @@ def naive(x_ptr, w_ptr, y_ptr, channels, bend, lo, delta, NODES: tl.constexpr, B
 
 
 def plan_of(variant, dtype, arch):
-    return variant.plan(dtype, config_for(arch, dtype.itemsize))
+    return variant.plan(dtype, default_config("kaf", variant, dtype, arch))
 
 
 @cache

@@ -13,7 +13,7 @@ import triton_acts
 from triton_acts import gpus
 from triton_acts.tuning import control_flow, machine_code
 from triton_acts.tuning.compile import compile_plan
-from triton_acts.tuning.inspect import DTYPES, config_for
+from triton_acts.tuning.inspect import DTYPES, default_config
 from triton_acts.tuning.registry import REGISTRY, Plan, Pointer
 
 assert triton_acts  # its import fills the registry
@@ -279,8 +279,8 @@ VARIANTS = [(op, v) for op in POINTWISE for v in REGISTRY[op].variants]
 
 def compiled_kernel(job):
     """A plan and its kernel with the default block."""
-    variant, dtype, arch = job
-    plan = variant.plan(dtype, config_for(arch, dtype.itemsize))
+    op, variant, dtype, arch = job
+    plan = variant.plan(dtype, default_config(op, variant, dtype, arch))
     return plan, compile_plan(plan, arch)
 
 
@@ -290,7 +290,7 @@ def all_counts():
 
     def one(pair):
         op, v = pair
-        plan, compiled = compiled_kernel((v, BFLOAT16, "sm_90"))
+        plan, compiled = compiled_kernel((op, v, BFLOAT16, "sm_90"))
         return (op, v.name, v.direction, v.layout), machine_code.count(compiled, plan)
 
     with ThreadPoolExecutor() as pool:
@@ -347,8 +347,8 @@ def test_two_special_functions_an_element(pair):
 
 def test_nothing_spills():
     """Every variant and dtype on sm_90, every variant in bfloat16 on every architecture."""
-    jobs = [(v, dtype, "sm_90") for _, v in VARIANTS for dtype in DTYPES]
-    jobs += [(v, BFLOAT16, arch) for _, v in VARIANTS for arch in gpus.architectures()]
+    jobs = [(op, v, dtype, "sm_90") for op, v in VARIANTS for dtype in DTYPES]
+    jobs += [(op, v, BFLOAT16, arch) for op, v in VARIANTS for arch in gpus.architectures()]
 
     def spills(job):
         return machine_code.resources(compiled_kernel(job)[1]).spill_bytes
@@ -357,7 +357,7 @@ def test_nothing_spills():
         found = list(pool.map(spills, jobs))
     wrong = [
         (v.name, v.direction, v.layout, str(dtype), arch, n)
-        for (v, dtype, arch), n in zip(jobs, found, strict=True)
+        for (_, v, dtype, arch), n in zip(jobs, found, strict=True)
         if n
     ]
     assert not wrong
@@ -368,4 +368,4 @@ def test_the_slopes_keep_nan(arch):
     """A minimum that drops NaN passes in the interpreter, where every minimum keeps it."""
     for op, v in VARIANTS:
         if v.name == "scalar" and v.direction == "backward" and op in triton_acts.__all__:
-            assert "min.NaN.f32" in compiled_kernel((v, BFLOAT16, arch))[1].asm["ptx"]
+            assert "min.NaN.f32" in compiled_kernel((op, v, BFLOAT16, arch))[1].asm["ptx"]

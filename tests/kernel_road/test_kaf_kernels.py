@@ -9,9 +9,12 @@ from support import hardware
 from support import kaf as reference
 
 from triton_acts import kaf
-from triton_acts.dictionary import _basis, _kernels, _run, _tiles
+from triton_acts.dictionary import _kernels, _run, _tiles
 from triton_acts.dictionary._composite import Nodes, definition
 from triton_acts.dictionary._gridding import Grid
+from triton_acts.dictionary._rules import RULES
+from triton_acts.tuning.keys import layout_of
+from triton_acts.tuning.registry import Dims, Hardware
 
 DEFAULT = Grid(-3.0, 3.0, 20, 1 / (6 * (6 / 19) ** 2))
 NODES = (2, 3, 4, 8, 20, 32, 64, 128, 256)
@@ -302,8 +305,10 @@ def test_float64_needs_no_kernel(device, launches):
 )
 def test_tiles_own_every_element_once(outer, channels, inner, backward):
     """Programs cover all rows and columns, none twice, and are not too many for a grid."""
-    b = _basis.basis(DEFAULT)
-    t = _tiles.tiles(outer, channels, inner, b.elements(backward), backward)
+    layout = layout_of(channels, inner)
+    rule = RULES["backward" if backward else "forward", layout]
+    config = rule.default(torch.float32, Hardware(), Dims(layout, 20))
+    t = _tiles.tiles(outer, channels, inner, config.block, config.unroll, backward)
     rows, columns = t.grid[1], t.grid[2]
     assert (rows - 1) * t.rows < t.outer <= rows * t.rows
     assert max(rows, columns) < 2**16

@@ -147,15 +147,14 @@ def test_module_learns(device):
 def test_tiles_cover_everything_once(programs, monkeypatch):
     """Rows, columns and channels of all programs cover the shape, with whole tiles a program."""
     monkeypatch.setattr(_per_channel, "_PROGRAMS", programs)
-    monkeypatch.setattr(_per_channel, "_ACCESSES", 1)
     sizes = (1, 2, 3, 7, 16, 49, 100, 512, 3136, 100_003)
     for outer, channels, inner in itertools.product(sizes, sizes, sizes):
-        for itemsize in (2, 4):
-            t = tiles.__wrapped__(outer, channels, inner, itemsize)
+        for elements in (512, 1024):
+            t = tiles.__wrapped__(outer, channels, inner, elements)
             height, lanes = t.tile
             row = channels * inner
             assert all(n & (n - 1) == 0 for n in t.tile)
-            assert 1 <= height * lanes <= 16 // itemsize * 128
+            assert 1 <= height * lanes <= elements
             assert t.rows % height == 0
             assert t.columns % lanes == 0
             assert (t.grid[1] - 1) * t.rows < outer <= t.grid[1] * t.rows

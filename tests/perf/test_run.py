@@ -8,7 +8,6 @@ import torch
 from perf import providers, report, static
 from perf import run as runner
 from perf.cases import COMPARED, PEAK_MEMORY, Case, Shape, cases
-from perf.device import slug
 from perf.ops import ops
 from perf.run import Budget
 from perf.units import TOLERANCE
@@ -226,19 +225,6 @@ def test_the_cases_cover_every_op_and_direction(kind, quick):
         assert {case.shape.layout for case in found} == {"contiguous", "channels_last"}
     with pytest.raises(ValueError, match="'tpu'"):
         cases("tpu", quick)
-
-
-@pytest.mark.parametrize(
-    ("arch", "count", "gib", "expected"),
-    [
-        ("sm_90", 132, 139.8, "h200"),
-        ("sm_90", 132, 79.2, "h100-80gb-sxm"),
-        ("sm_90", 60, 39.5, "nvidia-sm_90-sm60-40g"),
-        ("sm_90", 132, 60.0, "nvidia-sm_90-sm132-60g"),
-    ],
-)
-def test_slugs(arch, count, gib, expected):
-    assert slug("nvidia", arch, count, gib) == expected
 
 
 def test_a_wrong_result_of_ours_fails_the_run(monkeypatch, capsys):

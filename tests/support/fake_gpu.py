@@ -11,7 +11,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
 from triton_acts import _dispatch, gpus
-from triton_acts.tuning import config
+from triton_acts.tuning import lookup
 
 
 @dataclass
@@ -87,7 +87,9 @@ def install(monkeypatch):
     rate = gpus.DeviceRate(32, 18.4)
     monkeypatch.setattr(driver, "_active", FAKE)
     monkeypatch.setattr(_dispatch, "CPU_KERNELS", True)
+    identity = gpus.GpuId("nvidia-sm90-sm99-9g", "nvidia", "sm_90", 99, 9.0, False)
     monkeypatch.setattr(gpus, "device_rate", lambda device: rate)
+    monkeypatch.setattr(gpus, "identify", lambda device=None: identity)
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
-    config._for_device.cache_clear()
+    lookup.forget()
     return FAKE

@@ -47,6 +47,16 @@ class Basis:
     locate: Callable[[torch.device], Tensor]
 
     @property
+    def num_nodes(self) -> int:
+        """Nodes of all groups."""
+        return self.groups * self.size
+
+    @property
+    def free(self) -> bool:
+        """True for the direct functions."""
+        return self.points > 1
+
+    @property
     def own(self) -> int:
         """Groups whose moments one pass collects."""
         return min(self.groups, max(1, SINGLE // self.size))
@@ -54,20 +64,6 @@ class Basis:
     def kept(self, backward: bool) -> bool:
         """True if the weights of all groups stay in registers."""
         return self.groups <= (self.own if backward else 1)
-
-    def elements(self, backward: bool) -> tuple[int, int, int]:
-        """Elements of a thread in modes "lanes" and "plane", and tiles loaded ahead.
-
-        A lane holds a register a node for each of its elements, in a backward two (4 elements of a
-        plane spill on sm_100). Of 16-bit types 4 a lane move 8 bytes an access and 2 move 4, which
-        still fills whole sectors.
-        """
-        few = (self.own if backward else 1) * self.size <= SHARED
-        if self.points > 1:  # bound by special functions, whatever a thread does
-            return (2 if few else 1, 2 if few else 1, 1) if backward else (4, 8, 2)
-        if backward:
-            return (2, 2, 2) if few else (1, 2, 1)
-        return (4 if few else 2, 16, 4)
 
 
 def basis(dictionary: Dictionary) -> Basis:

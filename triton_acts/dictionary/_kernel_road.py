@@ -10,8 +10,9 @@ from torch import Tensor
 
 from triton_acts import _triton
 from triton_acts._launch import Launcher, UnloadedInCaptureError, alignment, divisor
-from triton_acts._tiling import THREADS
-from triton_acts.tuning.config import default_config
+from triton_acts.tuning.config import Config
+from triton_acts.tuning.keys import layout_of
+from triton_acts.tuning.lookup import select
 
 from . import _kernels
 from ._basis import Basis, basis
@@ -25,7 +26,9 @@ _forward = Launcher(_kernels.forward)
 _backward = Launcher(_kernels.backward)
 
 
-def forward(dictionary: Dictionary, alpha: Tensor, x: Tensor, y: Tensor) -> None:
+def forward(
+    dictionary: Dictionary, alpha: Tensor, x: Tensor, y: Tensor, config: Config | None = None
+) -> None:
     """Writes KAF of x into y.
 
     Args:
@@ -33,13 +36,16 @@ def forward(dictionary: Dictionary, alpha: Tensor, x: Tensor, y: Tensor) -> None
         alpha: [channels, D].
         x: [outer, channels, inner], contiguous; float16, bfloat16 or float32.
         y: like x.
+        config: instead of the selected one.
     """
     b = basis(dictionary)
-    t = tiles(*x.shape, b.elements(False), False)
+    if config is None:
+        config = _select("forward", b, (x, y))
+    t = tiles(*x.shape, config.block, config.unroll, False)
     points, folds = _constants(dictionary, b, x.device)
     weights = _weights(alpha, folds, b, t)
     functions = (b.value, form(b, t, False), *t.tile, t.unroll)
-    _launch(_forward, (x, weights, points, y), t, b, (b.groups,), functions)
+    _launch(_forward, config, (x, weights, points, y), t, b, (b.groups,), functions)
 
 
 def backward(
@@ -49,6 +55,7 @@ def backward(
     x: Tensor,
     g: Tensor,
     dx: Tensor,
+    config: Config | None = None,
 ) -> Tensor:
     """Writes g * dy/dx into dx, and returns alpha's gradient, each if `needs` says so.
 
@@ -56,13 +63,16 @@ def backward(
     """
     b = basis(dictionary)
     points, folds = _constants(dictionary, b, x.device)
-    t = tiles(*x.shape, b.elements(True), True)
+    if config is None:
+        config = _select("backward", b, (x, g, dx))
+    t = tiles(*x.shape, config.block, config.unroll, True)
     need_dx, need_dalpha = needs
     weights = _weights(alpha, folds, b, t) if need_dx else points
     if not need_dalpha:
         own = b.groups if b.kept(True) else 0
         functions = (b.gradients, (True, False, own), form(b, t, True), *t.tile, t.unroll)
-        _launch(_backward, (x, g, weights, points, dx, points), t, b, (0, b.groups), functions)
+        tensors = (x, g, weights, points, dx, points)
+        _launch(_backward, config, tensors, t, b, (0, b.groups), functions)
         return alpha
     dalpha = alpha.new_empty(alpha.shape, dtype=torch.float32)
     for first in range(0, b.groups, b.own):
@@ -71,9 +81,16 @@ def backward(
         makes = (need_dx and first == 0, True, own)
         functions = (b.gradients, makes, form(b, t, True), *t.tile, t.unroll)
         tensors = (x, g, weights, points, dx, sums)
-        _launch(_backward, tensors, t, b, (first, b.groups), functions)
+        _launch(_backward, config, tensors, t, b, (first, b.groups), functions)
         _gather(sums, folds, dalpha, first * b.size, t)
     return dalpha
+
+
+def _select(direction: str, b: Basis, tensors: tuple[Tensor, ...]) -> Config:
+    x = tensors[0]
+    layout, aligned = layout_of(x.shape[1], x.shape[2]), not alignment(tensors)
+    device, size = x.get_device(), b.num_nodes
+    return select("kaf", direction, x.dtype, x.numel(), aligned, device, layout, size, b.free)
 
 
 def form(b: Basis, t: Tiles, backward: bool) -> tuple[Any, ...]:
@@ -137,6 +154,7 @@ def _gather(sums: Tensor, folds: Tensor | None, dalpha: Tensor, first: int, t: T
 
 def _launch(
     launcher: Launcher,
+    config: Config,
     tensors: tuple[Tensor, ...],
     t: Tiles,
     b: Basis,
@@ -144,10 +162,9 @@ def _launch(
     constants: tuple[Any, ...],
 ) -> None:
     x = tensors[0]
-    device = x.get_device()
-    num_warps = THREADS // default_config(device, x.dtype).warp_size
+    num_warps = config.num_warps
     integers = (t.width, t.inner, t.rows, t.columns, t.padded)
     function, *rest = constants
     key = (id(function), x.dtype, alignment(tensors), num_warps, *map(divisor, integers), *rest)
     args = (*tensors, x.numel(), t.outer, t.whole_rows, *integers, *groups, b.coefs, *constants)
-    launcher(device, t.grid, key, args, num_warps)
+    launcher(x.get_device(), t.grid, key, args, num_warps)

@@ -1,7 +1,7 @@
 """How the rows of a dense tensor are cut into programs.
 
-A pure function of shape and dictionary, so that one GPU and Triton version repeat a sum bit for
-bit, whatever was tuned.
+Where sums are made, `_rules` keeps tile and unroll from being tuned: a pure function of shape and
+dictionary, so that one GPU and Triton version repeat a sum bit for bit.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from triton_acts import _triton
-from triton_acts._tiling import THREADS, next_power_of_2, share, tile_extent
+from triton_acts._tiling import next_power_of_2, share, tile_extent
 
 __all__ = ["Tiles", "tiles"]
 
@@ -57,18 +57,16 @@ class Tiles:
         return self.grid[0] * self.tile[1] if self.mode == "lanes" else self.width
 
 
-_LARGER = 64 if _triton.INTERPRETED else 1  # the interpreter pays by the program and by the tile
 _FORWARD_PROGRAMS = 4 if _triton.INTERPRETED else 2048
 _BACKWARD_PROGRAMS = 4 if _triton.INTERPRETED else 512  # what an H200 runs at a time
 _LONGEST = 1024  # tiles a sum takes one after another, where there are enough for more programs
 _MOST = 65535  # programs along the second and third dimension of a grid
 _FEWEST = 32  # rows that pay for the weights and partial sums of a lane
-_SMALL_PLANE = 256  # below it accesses are narrow, and each element has its own address
 
 
 @lru_cache(maxsize=4096)
 def tiles(
-    outer: int, channels: int, inner: int, elements: tuple[int, int, int], backward: bool
+    outer: int, channels: int, inner: int, elements: int, unroll: int, backward: bool
 ) -> Tiles:
     """Cuts [outer, channels, inner].
 
@@ -76,18 +74,14 @@ def tiles(
         outer: rows.
         channels: of a row.
         inner: elements of a channel's plane in a row.
-        elements: of a thread, as `Basis.elements` says.
+        elements: of a tile.
+        unroll: tiles that a program loads before it computes.
         backward: whether partial sums are stored.
     """
-    lane, plane, unroll = elements
     programs = _BACKWARD_PROGRAMS if backward else _FORWARD_PROGRAMS
     if inner == 1 and channels > 1:
-        return _lanes(outer, channels, _LARGER * THREADS * lane, programs, unroll)
-    if inner < _SMALL_PLANE and not backward:
-        plane = -(-plane // 2)
-    return _planes(
-        outer, channels, inner, _LARGER * THREADS * plane, programs, unroll if backward else 1
-    )
+        return _lanes(outer, channels, elements, programs, unroll)
+    return _planes(outer, channels, inner, elements, programs, unroll)
 
 
 def _lanes(outer: int, row: int, lanes: int, programs: int, unroll: int) -> Tiles:

@@ -1,4 +1,4 @@
-"""KAF's kernel variants, for static inspection and tuning."""
+"""KAF's kernel variants, for static inspection and tuning: examples of every form and layout."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from functools import partial
 
 import torch
 
-from triton_acts._tiling import THREADS
 from triton_acts.tuning.config import Config
-from triton_acts.tuning.registry import OpSpec, Plan, Pointer, Variant
+from triton_acts.tuning.registry import Dims, OpSpec, Plan, Pointer, Variant
 
-from . import _kernels
+from . import _bench, _kernels
 from ._basis import Basis, basis
-from ._composite import Nodes
+from ._composite import Dictionary, Nodes
 from ._gridding import Grid
 from ._kernel_road import form
+from ._rules import RULES
 from ._tiles import tiles
 
 __all__ = ["kaf_spec"]
@@ -38,23 +38,46 @@ def _grid(num_nodes: int) -> Grid:
 
 def kaf_spec() -> OpSpec:
     """With 20 nodes in every layout, with 64 nodes and with free nodes in the two main ones."""
-    return OpSpec("kaf", tuple(_variants()))
+    return OpSpec("kaf", tuple(_variants()), RULES)
 
 
 def _variants() -> Iterator[Variant]:
-    free = Nodes(torch.empty(20, device="meta"), 1.0)
-    for name, found, layouts in (
-        ("d20", basis(_grid(20)), tuple(_LAYOUTS)),
-        ("d64", basis(_grid(64)), ("inner1", "innerN")),
-        ("nodes20", basis(free), ("inner1", "innerN")),
-    ):
+    dictionaries: tuple[tuple[str, int, Dictionary, tuple[str, ...]], ...] = (
+        ("d20", 20, _grid(20), tuple(_LAYOUTS)),
+        ("d64", 64, _grid(64), ("inner1", "innerN")),
+        ("nodes20", 20, Nodes(torch.empty(20, device="meta"), 1.0), ("inner1", "innerN")),
+    )
+    for name, num_nodes, dictionary, layouts in dictionaries:
         for layout in layouts:
-            plan = partial(_plan, basis=found, shape=_LAYOUTS[layout])
-            yield Variant(name, "forward", layout, 2, partial(plan, made=None))
-            yield Variant(name, "backward", layout, 3, partial(plan, made=(True, True)))
+            dims = Dims(
+                "small" if layout == "inner49" else layout,
+                num_nodes,
+                isinstance(dictionary, Nodes),
+            )
+            plan = partial(_plan, basis=basis(dictionary), shape=_LAYOUTS[layout])
+            bench = partial(_bench.rows, dictionary, num_nodes)
+            yield Variant(
+                name,
+                "forward",
+                layout,
+                2,
+                partial(plan, made=None),
+                dims,
+                partial(bench, "forward", dims),
+            )
+            may_vary = RULES["backward", dims.layout].sums == "lanes"
+            yield Variant(
+                name,
+                "backward",
+                layout,
+                3,
+                partial(plan, made=(True, True)),
+                dims,
+                partial(bench, "backward", dims) if may_vary else None,
+            )
             if name == "d20":
                 fixed = partial(plan, made=(True, False))
-                yield Variant(f"{name}_fixed", "backward", layout, 3, fixed)
+                yield Variant(f"{name}_fixed", "backward", layout, 3, fixed, dims)
 
 
 def _plan(
@@ -67,7 +90,7 @@ def _plan(
     """A launch; `made` says whether a backward makes dx and sums, None is a forward."""
     b = basis
     backward = made is not None
-    t = tiles(*shape, b.elements(backward), backward)
+    t = tiles(*shape, config.block, config.unroll, backward)
     own, float32 = Pointer(dtype), Pointer(torch.float32)
     integers = {
         "numel": math.prod(shape),
@@ -90,4 +113,4 @@ def _plan(
         args |= {**integers, "first_group": 0, "groups": b.groups, "coefs": b.coefs}
         args |= {"GRADIENTS": b.gradients, "PASS": (*made, groups), **tail}
     kernel = _kernels.forward if made is None else _kernels.backward
-    return Plan(kernel, args, THREADS // config.warp_size, math.prod(t.tile) * t.unroll)
+    return Plan(kernel, args, config.num_warps, math.prod(t.tile) * t.unroll)

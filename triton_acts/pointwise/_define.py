@@ -11,11 +11,12 @@ from torch import Tensor
 
 from triton_acts import _check, _dispatch
 from triton_acts._launch import Launcher, UnloadedInCaptureError, alignment
-from triton_acts.tuning.config import default_config
+from triton_acts.tuning.config import Config
+from triton_acts.tuning.lookup import select
 
 from . import _kernels
 
-__all__ = ["Pointwise", "apply", "tie_breaker"]
+__all__ = ["Pointwise", "apply", "launch", "tie_breaker"]
 
 _FLOAT32_MAX = _check.FLOAT32_MAX
 _KERNEL_DTYPES, _STRIDED = _dispatch.KERNEL_DTYPES, torch.strided
@@ -106,7 +107,7 @@ def apply(op: Pointwise, x: Tensor, params: tuple[Any, ...], save: str = "input"
         y: Tensor = _Function.apply(x, op, params, save)
         return y
     try:
-        return run_forward(op.fn, x, params)
+        return run_forward(op, x, params)
     except UnloadedInCaptureError:
         _dispatch.warn_captured(op.name)
         return op.composite(x, *params)
@@ -120,39 +121,58 @@ def _check_save(op: Pointwise, params: tuple[float, ...], save: str) -> None:
         raise ValueError(f"{op.name}: save='output' needs {needs}, got {given}; use save='input'")
 
 
-def run_forward(fn: Any, x: Tensor, params: tuple[float, ...]) -> Tensor:
-    """Launches `fn` over x; the result has x's strides where x is dense."""
+def run_forward(op: Pointwise, x: Tensor, params: tuple[float, ...]) -> Tensor:
+    """Launches `op.fn` over x; the result has x's strides where x is dense."""
     y = torch.empty_like(x)
     if not x.is_contiguous() and y.stride() != x.stride():
         x = y.copy_(x)  # in place from here on: a program reads its elements before it writes them
-    _run_flat(_forward, (x, y), fn, params)
+    if x.numel():
+        launch(op, "forward", op.fn, (x, y), params)
     return y
 
 
-def run_backward(slope: Any, saved: Tensor, g: Tensor, params: tuple[float, ...]) -> Tensor:
+def run_backward(
+    op: Pointwise, slope: Any, saved: Tensor, g: Tensor, params: tuple[float, ...]
+) -> Tensor:
     """Launches `g * slope(saved)`; gradients come with any strides and are brought to saved's."""
     dx = torch.empty_like(saved)
     if saved.stride() != dx.stride():
         saved = torch.empty_like(dx).copy_(saved)
     if g.stride() != dx.stride():
         g = dx.copy_(g)
-    _run_flat(_backward, (saved, g, dx), slope, params)
+    if saved.numel():
+        launch(op, "backward", slope, (saved, g, dx), params)
     return dx
 
 
-def _run_flat(
-    launcher: Launcher, tensors: tuple[Tensor, ...], fn: Any, params: tuple[float, ...]
+def launch(
+    op: Pointwise,
+    direction: str,
+    fn: Any,
+    tensors: tuple[Tensor, ...],
+    params: tuple[float, ...],
+    config: Config | None = None,
 ) -> None:
+    """Launches a device function over dense tensors, the last of which takes the result.
+
+    Args:
+        op: the op, by whose name a config is selected.
+        direction: "forward" or "backward".
+        fn: the device function.
+        tensors: of one shape, dtype and order of storage; not empty.
+        params: of the device function.
+        config: instead of the selected one.
+    """
     x = tensors[0]
-    numel = x.numel()
-    if numel == 0:
-        return
-    device, dtype = x.get_device(), x.dtype
-    config = default_config(device, dtype)
+    numel, device, dtype = x.numel(), x.get_device(), x.dtype
+    misaligned = alignment(tensors)
+    if config is None:
+        config = select(op.name, direction, dtype, numel, not misaligned, device)
     block, num_warps = config.block, config.num_warps
-    key = (id(fn), dtype, block, num_warps, alignment(tensors))
+    key = (id(fn), dtype, block, num_warps, misaligned)
     grid = (-(-numel // block), 1, 1)
     coefs = (*params, _TIE_BREAKERS[dtype])
+    launcher = _forward if direction == "forward" else _backward
     launcher(device, grid, key, (*tensors, numel, coefs, fn, block), num_warps)
 
 
@@ -165,7 +185,7 @@ class _Function(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, op: Pointwise, params: tuple[float, ...], save: str) -> Tensor:
         try:
-            y = run_forward(op.fn, x, params)
+            y = run_forward(op, x, params)
         except UnloadedInCaptureError:
             _dispatch.warn_captured(op.name)
             y = op.composite(x, *params)
@@ -181,7 +201,7 @@ class _Function(torch.autograd.Function):
         if not torch.is_grad_enabled() and _dispatch.plain(saved) and _dispatch.plain(g):
             slope = op.slope_from_output if from_output else op.slope
             try:
-                dx = run_backward(slope, saved, g, params)
+                dx = run_backward(op, slope, saved, g, params)
             except UnloadedInCaptureError:
                 _dispatch.warn_captured(op.name)
             else:

@@ -16,13 +16,15 @@ from torch import Tensor
 
 from triton_acts import _check, _dispatch, _triton
 from triton_acts._launch import Launcher, UnloadedInCaptureError, alignment, divisor
-from triton_acts._tiling import THREADS, next_power_of_2, share, tile_extent
-from triton_acts.tuning.config import default_config
+from triton_acts._tiling import next_power_of_2, share, tile_extent
+from triton_acts.tuning.config import Config
+from triton_acts.tuning.keys import layout_of
+from triton_acts.tuning.lookup import select
 
 from . import _kernels
 from ._define import tie_breaker
 
-__all__ = ["PerChannel", "Tiles", "apply_per_channel", "tiles"]
+__all__ = ["PerChannel", "Tiles", "apply_per_channel", "launch_forward", "tiles"]
 
 _forward = Launcher(_kernels.channel_forward)
 _backward = Launcher(_kernels.channel_backward)
@@ -55,8 +57,8 @@ class PerChannel:
 class Tiles:
     """How rows of [channels, inner] are cut into programs.
 
-    A pure function of shape and item size, so that one GPU and Triton version repeat a sum bit for
-    bit, whatever was tuned.
+    Where sums are made, `_variants` keeps the tile from being tuned: a pure function of shape and
+    item size, so that one GPU and Triton version repeat a sum bit for bit.
 
     Attributes:
         mode: "columns" (inner 1, linear layers and channels_last: every lane has its own channel),
@@ -81,22 +83,15 @@ class Tiles:
 
 
 _PROGRAMS = 4 if _triton.INTERPRETED else 2048
-_ACCESSES = 128 if _triton.INTERPRETED else 1  # 16-byte accesses a thread and tile
-_SMALL_PLANE = 256  # below it a plane of its own fills too little of a tile
 _MIN_ROWS = 16  # a lane's partial sum costs 8 bytes of traffic, a row at least 6
 
 
 @lru_cache(maxsize=4096)
-def tiles(outer: int, channels: int, inner: int, itemsize: int) -> Tiles:
-    """Cuts [outer, channels, inner]: 16 bytes a thread and tile, at most about 2048 programs."""
-    elements = _ACCESSES * 16 // itemsize * THREADS
+def tiles(outer: int, channels: int, inner: int, elements: int) -> Tiles:
+    """Cuts [outer, channels, inner] into tiles of so many elements, about 2048 programs at most."""
     row = channels * inner
-    if channels == 1:
-        mode = "shared"
-    elif inner == 1:
-        mode = "columns"
-    else:
-        mode = "small planes" if inner < _SMALL_PLANE and row < 2**31 else "plane"
+    modes = {"shared": "shared", "inner1": "columns", "innerN": "plane"}
+    mode = modes.get(layout_of(channels, inner), "small planes" if row < 2**31 else "plane")
     own_lanes = mode in ("columns", "small planes")
     lanes = tile_extent(row if own_lanes else inner, elements)
     height = min(next_power_of_2(outer), elements // lanes)
@@ -182,30 +177,52 @@ def _broadcast(w: Tensor, x: Tensor, channel_dim: int) -> Tensor:
     return w.view(-1, *(1,) * inner) if inner else w
 
 
-def _cut(dense: Tensor, w: Tensor, channel_dim: int) -> tuple[int, int, int, Tiles]:
-    """(outer, channels, inner) of a dense tensor in the order of its storage, and its tiles."""
+def _cut(dense: Tensor, w: Tensor, channel_dim: int) -> tuple[int, int, int]:
+    """(outer, channels, inner) of a dense tensor, in the order of its storage."""
     numel, channels = dense.numel(), w.shape[0]
     inner = numel if channels == 1 else dense.stride(channel_dim)
-    outer = numel // (channels * inner)
-    return outer, channels, inner, tiles(outer, channels, inner, dense.element_size())
+    return numel // (channels * inner), channels, inner
 
 
 def _launch(
     launcher: Launcher,
+    config: Config,
     tensors: tuple[Tensor, ...],
-    cut: tuple[int, int, int, Tiles],
+    cut: tuple[int, int, int],
     constants: tuple[Any, ...],
 ) -> None:
-    outer, channels, inner, t = cut
-    x = tensors[0]
-    device = x.get_device()
-    num_warps = THREADS // default_config(device, x.dtype).warp_size
+    outer, channels, inner = cut
+    x, num_warps = tensors[0], config.num_warps
+    t = tiles(outer, channels, inner, config.block)
     integers = (channels, inner, t.rows, t.columns)
     fn, *flags = constants
     variant = (*flags, t.mode, *t.tile)
     key = (id(fn), x.dtype, alignment(tensors), num_warps, *map(divisor, integers), *variant)
     args = (*tensors, outer, *integers, (tie_breaker(x.dtype),), fn, *variant)
-    launcher(device, t.grid, key, args, num_warps)
+    launcher(x.get_device(), t.grid, key, args, num_warps)
+
+
+def launch_forward(
+    op: PerChannel,
+    tensors: tuple[Tensor, Tensor, Tensor],
+    cut: tuple[int, int, int],
+    config: Config | None = None,
+) -> None:
+    """Launches forward over dense (x, w, y), cut as (outer, channels, inner).
+
+    `config` replaces the selected one.
+    """
+    if config is None:
+        config = _select(op, "forward", tensors, cut)
+    _launch(_forward, config, tensors, cut, (op.fn,))
+
+
+def _select(
+    op: PerChannel, direction: str, tensors: tuple[Tensor, ...], cut: tuple[int, int, int]
+) -> Config:
+    x, aligned = tensors[0], not alignment(tensors)
+    layout = layout_of(cut[1], cut[2])
+    return select(op.name, direction, x.dtype, x.numel(), aligned, x.get_device(), layout)
 
 
 def _kernel_weight(w: Tensor) -> Tensor:
@@ -217,7 +234,7 @@ def _run_forward(op: PerChannel, x: Tensor, w: Tensor, channel_dim: int) -> Tens
     if y.stride() != x.stride():
         x = y.copy_(x)
     if x.numel():
-        _launch(_forward, (x, _kernel_weight(w), y), _cut(y, w, channel_dim), (op.fn,))
+        launch_forward(op, (x, _kernel_weight(w), y), _cut(y, w, channel_dim))
     return y
 
 
@@ -234,11 +251,14 @@ def _run_backward(
             g = dx.copy_(g)
     if not x.numel():
         return dx if need_dx else None, torch.zeros_like(w) if need_dw else None
-    cut = _, channels, inner, t = _cut(dx, w, channel_dim)
+    cut = outer, channels, inner = _cut(dx, w, channel_dim)
+    config = _select(op, "backward", (x, g, dx), cut)
+    t = tiles(outer, channels, inner, config.block)
     lanes = inner if t.mode == "small planes" else 1  # partial sums a channel and split
     size = (t.splits, channels, lanes) if need_dw else (0,)
     dw = torch.empty(size, dtype=torch.float32, device=x.device)
-    _launch(_backward, (x, g, _kernel_weight(w), dx, dw), cut, (op.slopes, need_dx, need_dw))
+    tensors = (x, g, _kernel_weight(w), dx, dw)
+    _launch(_backward, config, tensors, cut, (op.slopes, need_dx, need_dw))
     return dx if need_dx else None, dw.sum((0, 2)).to(w.dtype) if need_dw else None
 
 

@@ -12,11 +12,11 @@ import torch
 from triton_acts import _triton, gpus
 
 from .compile import compile_plan
-from .config import Config, analytic
+from .config import Config
 from .machine_code import Counts, count
-from .registry import REGISTRY, Variant
+from .registry import REGISTRY, RULES, Hardware, Variant
 
-__all__ = ["COLUMNS", "DTYPES", "Row", "config_for", "row_count", "rows"]
+__all__ = ["COLUMNS", "DTYPES", "Row", "default_config", "hardware_of", "row_count", "rows"]
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
@@ -86,11 +86,11 @@ class Row:
 
 
 @cache
-def config_for(arch: str, itemsize: int) -> Config:
-    """The analytic config on an architecture: that of its first GPU in the table.
+def hardware_of(arch: str) -> Hardware:
+    """That of an architecture's first GPU in the table.
 
-    GPUs of an architecture differ only where their DRAM delivers over 20 bytes a clock and
-    multiprocessor (of sm_90 only the H20, which takes twice the block).
+    GPUs of an architecture differ in what the analytic rule asks only where their DRAM delivers
+    over 20 bytes a clock and multiprocessor: of sm_90 the H20.
 
     Raises:
         ValueError: arch is not in the table.
@@ -100,7 +100,13 @@ def config_for(arch: str, itemsize: int) -> Config:
         raise ValueError(
             f"unknown architecture {arch!r}, allowed are {', '.join(gpus.architectures())}"
         )
-    return analytic(itemsize, gpu.warp_size, gpu.bytes_per_clock_sm)
+    return Hardware(gpu.warp_size, gpu.bytes_per_clock_sm)
+
+
+def default_config(op: str, variant: Variant, dtype: torch.dtype, arch: str) -> Config:
+    """The analytic config of a variant on an architecture."""
+    rule = RULES[op, variant.direction, variant.dims.layout]
+    return rule.default(dtype, hardware_of(arch), variant.dims)
 
 
 def rows(
@@ -125,7 +131,7 @@ def rows(
         if op not in REGISTRY:
             raise ValueError(f"unknown op {op!r}, allowed are {', '.join(REGISTRY)}")
     jobs = [
-        (op, variant, dtype, arch, config_for(arch, dtype.itemsize))
+        (op, variant, dtype, arch, default_config(op, variant, dtype, arch))
         for op in ops
         for variant in REGISTRY[op].variants
         if keep(variant)

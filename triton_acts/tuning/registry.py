@@ -9,13 +9,88 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import torch
+from torch import Tensor
 
 from .config import Config
 
-__all__ = ["REGISTRY", "OpSpec", "Plan", "Pointer", "Variant", "register"]
+__all__ = ["FLAT", "REGISTRY", "RULES", "Bench", "Dims", "Hardware", "OpSpec", "Plan", "Pointer"]
+__all__ += ["Rule", "Variant", "register"]
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What the analytic rules ask of a GPU.
+
+    Attributes:
+        warp_size: lanes a warp.
+        bytes_per_clock_sm: DRAM bytes a clock and multiprocessor, 0 where unknown.
+    """
+
+    warp_size: int = 32
+    bytes_per_clock_sm: float = 0.0
+
+
+@dataclass(frozen=True)
+class Dims:
+    """What a config is chosen for, beside op, direction, dtype, size and alignment.
+
+    Attributes:
+        layout: how the kernel sees x: "flat" (element by element), "inner1" (N x C), "innerN" (N x
+            C x H x W), "small" (the same, planes below 256 elements), "shared" (one channel).
+        num_nodes: nodes of a dictionary, else 0.
+        free: whether these are free nodes, without a grid.
+    """
+
+    layout: str = "flat"
+    num_nodes: int = 0
+    free: bool = False
+
+
+FLAT = Dims()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a direction of an op is launched in one layout, where nothing was measured.
+
+    Attributes:
+        default: the analytic config of a dtype on some hardware.
+        candidates: the configs worth trying there, the default among them.
+        sums: what adds up elements, and so what a config may not change: "none"; "lanes", partial
+            sums of each lane, so tile and unroll stay; "tiles", sums across a tile, so all stays.
+    """
+
+    default: Callable[[torch.dtype, Hardware, Dims], Config]
+    candidates: Callable[[torch.dtype, Hardware, Dims], tuple[Config, ...]]
+    sums: Literal["none", "lanes", "tiles"] = "none"
+
+    def admits(self, config: Config, default: Config) -> bool:
+        """True if the config computes the bits that the default computes."""
+        if self.sums == "none" or config == default:
+            return True
+        same_tile = (config.block, config.unroll) == (default.block, default.unroll)
+        return self.sums == "lanes" and same_tile
+
+
+class Bench(Protocol):
+    """A kernel on scratch tensors, for the search."""
+
+    @property
+    def x(self) -> Tensor:
+        """The input."""
+
+    @property
+    def reads(self) -> int:
+        """Tensors of x's size that it reads."""
+
+    def run(self, config: Config) -> None:
+        """Launches once with that config."""
+
+    def check(self, config: Config) -> str:
+        """What is wrong with the result of that config, "" for nothing."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +126,13 @@ class Variant:
     Attributes:
         name: "scalar", "save_output", "per_channel", ...
         direction: "forward" or "backward".
-        layout: how the kernel sees x: "flat", "shared", "inner1", "innerN", ...
+        layout: the example's layout: those of `Dims`, and "inner49" for planes of 7 x 7.
         tensors: tensors of x's shape and dtype that it reads and writes; bytes = tensors * itemsize
             * numel.
-        plan: the launch for a dtype and a config (ignored where geometry is a function of the
-            shape).
+        plan: the launch for a dtype and a config.
+        dims: what `select` is asked for it.
+        bench: makes scratch tensors of about numel elements for (dtype, numel, aligned, device);
+            None where another variant stands for it in the search, or nothing may vary.
     """
 
     name: str
@@ -63,20 +140,27 @@ class Variant:
     layout: str
     tensors: int
     plan: Callable[[torch.dtype, Config], Plan]
+    dims: Dims = FLAT
+    bench: Callable[[torch.dtype, int, bool, torch.device], Bench] | None = None
 
 
 @dataclass(frozen=True)
 class OpSpec:
-    """An op and its kernel variants."""
+    """An op, its kernel variants, and its rules by direction and layout."""
 
     name: str
     variants: tuple[Variant, ...]
+    rules: Mapping[tuple[str, str], Rule]
 
 
 REGISTRY: dict[str, OpSpec] = {}
+RULES: dict[tuple[str, str, str], Rule] = {}  # by op, direction and layout
 
 
 def register(spec: OpSpec) -> None:
-    """Adds an op; the variants of one that is there already are extended."""
-    known = REGISTRY.get(spec.name)
-    REGISTRY[spec.name] = OpSpec(spec.name, known.variants + spec.variants) if known else spec
+    """Adds an op; what is known of one that is there already is extended."""
+    known = REGISTRY.get(spec.name, OpSpec(spec.name, (), {}))
+    variants = known.variants + spec.variants
+    REGISTRY[spec.name] = OpSpec(spec.name, variants, {**known.rules, **spec.rules})
+    for (direction, layout), rule in spec.rules.items():
+        RULES[spec.name, direction, layout] = rule

@@ -1,0 +1,322 @@
+"""Which config a launch gets: a look-up, never a measurement.
+
+Who answers, in this order: an override in code, the user's own file, the file shipped for this very
+GPU, that of the nearest GPU of its architecture, the architecture's, the vendor's, the analytic
+rule. Files are read at the first call on a device, and then no more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
+
+import torch
+from torch import Tensor
+
+from triton_acts import _triton, gpus
+
+from . import store
+from .config import Config, describe
+from .keys import bucket, key, layout_of, nearest
+from .registry import RULES, Dims, Hardware, Rule
+
+__all__ = ["Explanation", "Target", "answer", "config_override", "explain", "forget", "select"]
+__all__ += ["hardware_of", "target_of", "target_of_slug"]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A config and where it comes from.
+
+    Attributes:
+        config: what the launch gets.
+        tier: "override", "user", "shipped", "nearest", "architecture", "vendor", "analytic" or
+            "interpreter".
+        reason: one sentence.
+    """
+
+    config: Config
+    tier: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """A GPU to look up configs for; it need not be there."""
+
+    slug: str
+    vendor: str
+    arch: str
+    hardware: Hardware
+
+
+_Question = tuple[str, str, torch.dtype, int, bool, int | torch.device | None, str, int, bool]
+_known: dict[_Question, Config] = {}
+_overrides: dict[tuple[str, str], Config] = {}
+_files: dict[Target, tuple[tuple[str, str, store.ConfigFile], ...]] = {}
+_lock = Lock()
+
+
+def select(
+    op: str,
+    direction: str,
+    dtype: torch.dtype,
+    numel: int,
+    aligned: bool,
+    device: int | torch.device | None = None,
+    layout: str = "flat",
+    num_nodes: int = 0,
+    free: bool = False,
+) -> Config:
+    """The config for a launch.
+
+    Args:
+        op: "scaled_sigmoid", "penalized_tanh" or "kaf".
+        direction: "forward" or "backward".
+        dtype: of x: float16, bfloat16 or float32.
+        numel: elements of x.
+        aligned: whether all tensors start at a multiple of 16 bytes.
+        device: the GPU; None for the current one.
+        layout: see `Dims`.
+        num_nodes: nodes of KAF's dictionary.
+        free: whether they are free nodes.
+
+    Raises:
+        ValueError: no kernel has that op, direction and layout, numel is below 1, or the device is
+            no GPU.
+    """
+    octave = numel.bit_length()
+    question = (op, direction, dtype, octave, aligned, device, layout, num_nodes, free)
+    config = _known.get(question)
+    if config is not None:
+        return config
+    found = _known  # an override that comes meanwhile replaces it
+    dims = Dims(layout, num_nodes, free)
+    config = answer(op, direction, dtype, numel, aligned, dims, target_of(device)).config
+    found[question] = config
+    return config
+
+
+def explain(
+    op: str,
+    x: Tensor,
+    direction: str = "forward",
+    *,
+    channel_dim: int | None = None,
+    num_nodes: int | None = None,
+    free: bool = False,
+) -> Explanation:
+    """What `op(x)` is launched with, and why.
+
+    Args:
+        op: "scaled_sigmoid", "penalized_tanh" or "kaf".
+        x: its input, on a GPU.
+        direction: "forward" or "backward".
+        channel_dim: the channels' dimension where weights are learned: 1 by default for "kaf"; None
+            for activations whose parameters are numbers.
+        num_nodes: nodes of KAF's dictionary, 20 by default.
+        free: whether they are free nodes.
+
+    Raises:
+        ValueError: no kernel has that op and direction, or x is empty or on no GPU.
+    """
+    learned = (op, direction, "flat") not in RULES
+    layout = "flat"
+    if learned or channel_dim is not None:
+        layout = _layout(x, 1 if channel_dim is None else channel_dim)
+    nodes = (20 if num_nodes is None else num_nodes) if learned else 0
+    aligned = x.data_ptr() % 16 == 0
+    target = target_of(x.get_device())
+    dims = Dims(layout, nodes, free)
+    return answer(op, direction, x.dtype, x.numel(), aligned, dims, target)
+
+
+def _layout(x: Tensor, channel_dim: int) -> str:
+    if x.dim() == 0:
+        return "shared"
+    dense = torch.empty_like(x, device="meta")
+    return layout_of(x.shape[channel_dim], dense.stride(channel_dim))
+
+
+@contextmanager
+def config_override(op: str, config: Config, direction: str | None = None) -> Iterator[None]:
+    """Launches an op with this config as long as the context lasts, in all threads.
+
+    Backward kernels run in threads of autograd's own, so an override of one thread would miss them.
+
+    Args:
+        op: an op's name.
+        config: what its kernels get; its warp size is adapted to the GPU's.
+        direction: "forward" or "backward", None for both.
+
+    Raises:
+        ValueError: no kernel has that op and direction. At the launch: the config would change the
+            order of a sum, which is a function of the shape alone.
+    """
+    if not isinstance(config, Config):
+        raise TypeError(f"config_override: config must be a Config, got {type(config).__name__}")
+    wanted = {(o, d) for o, d, _ in RULES if o == op and direction in (None, d)}
+    if not wanted:
+        raise ValueError(_unknown("config_override", op, direction or "any", None))
+    with _lock:
+        before = {name: _overrides.get(name) for name in wanted}
+        _overrides.update(dict.fromkeys(wanted, config))
+        _start_anew()
+    try:
+        yield
+    finally:
+        with _lock:
+            for name, old in before.items():
+                if old is None:
+                    _overrides.pop(name, None)
+                else:
+                    _overrides[name] = old
+            _start_anew()
+
+
+def forget() -> None:
+    """Reads files and environment anew at the next call, as after a tune."""
+    with _lock:
+        _files.clear()
+        _start_anew()
+
+
+def _start_anew() -> None:
+    global _known
+    _known = {}
+
+
+def answer(
+    op: str,
+    direction: str,
+    dtype: torch.dtype,
+    numel: int,
+    aligned: bool,
+    dims: Dims,
+    target: Target,
+) -> Explanation:
+    """Asks the tiers in turn.
+
+    Raises:
+        ValueError: no kernel has that op, direction and layout, numel is below 1, or an override
+            would change the order of a sum.
+    """
+    rule = RULES.get((op, direction, dims.layout))
+    if rule is None:
+        raise ValueError(_unknown("select", op, direction, dims.layout))
+    octave = bucket(numel)
+    default = rule.default(dtype, target.hardware, dims)
+    chosen = _overrides.get((op, direction))
+    if chosen is not None:
+        return _overridden(rule, chosen.on(default.warp_size), default, op, direction, dims)
+    if _triton.INTERPRETED:
+        return Explanation(default, "interpreter", "Triton's interpreter pays by the program")
+    if rule.sums == "tiles":
+        reason = "the only config: the order of its sums is a function of the shape alone"
+        return Explanation(default, "analytic", reason)
+    name = key(op, direction, dtype, aligned, dims)
+    for tier, where, file in _sources(target):
+        sizes = file.entries.get(name, {})
+        near = nearest(sizes, octave)
+        if near is not None:
+            config = sizes[near].on(target.hardware.warp_size)
+            if rule.admits(config, default):
+                reason = f"{where} has {name} for 2^{near} elements ({file.provenance['kind']})"
+                return Explanation(config, tier, reason)
+    reason = f"no file has {name} within two octaves of 2^{octave} elements"
+    return Explanation(default, "analytic", reason)
+
+
+def _overridden(
+    rule: Rule, chosen: Config, default: Config, op: str, direction: str, dims: Dims
+) -> Explanation:
+    if rule.admits(chosen, default):
+        return Explanation(chosen, "override", "config_override is active")
+    allowed = "this config" if rule.sums == "tiles" else "those with its tile and unroll"
+    raise ValueError(
+        f"config_override: {op} {direction} in layout {dims.layout} adds up in an order that only "
+        f"the shape decides, which {describe(chosen)} would change; allowed is {allowed}: "
+        f"{describe(default)}; name the other direction to leave this one alone"
+    )
+
+
+def _sources(target: Target) -> tuple[tuple[str, str, store.ConfigFile], ...]:
+    found = _files.get(target)
+    if found is None:
+        found = _files[target] = tuple(_read(target))
+    return found
+
+
+def _read(target: Target) -> Iterator[tuple[str, str, store.ConfigFile]]:
+    """Tier, name and content of the files that may answer."""
+    own = store.user(target.slug)
+    if own is not None:
+        yield "user", f"your file {target.slug}.json", own
+    names = [("shipped", target.slug)]
+    near = gpus.nearest(target.arch, target.hardware.bytes_per_clock_sm)
+    if near is not None and near.slug != target.slug:
+        names.append(("nearest", near.slug))
+    names += [("architecture", f"arch-{target.arch}"), ("vendor", f"vendor-{target.vendor}")]
+    for tier, name in names:
+        file = store.shipped(name)
+        if file is not None:
+            yield tier, f"shipped {name}.json", file
+
+
+def target_of(device: int | torch.device | None) -> Target:
+    """The GPU at hand; TRITON_ACTS_GPU replaces its slug.
+
+    Raises:
+        ValueError: the device is no GPU, or TRITON_ACTS_GPU is no slug.
+    """
+    if _triton.INTERPRETED:
+        return Target("interpreter", "", "", Hardware())
+    index = _index(device)
+    gpu = gpus.identify(index)
+    slug = os.environ.get("TRITON_ACTS_GPU") or gpu.slug
+    return Target(store.check_slug(slug), gpu.vendor, gpu.arch, hardware_of(index))
+
+
+def hardware_of(device: int | torch.device | None) -> Hardware:
+    """What the analytic rules ask of a GPU that is there."""
+    if _triton.INTERPRETED:
+        return Hardware()
+    rate = gpus.device_rate(_index(device))
+    return Hardware(rate.warp_size, rate.bytes_per_clock_sm)
+
+
+def _index(device: int | torch.device | None) -> int:
+    """As `Tensor.get_device` says it: -1 for a CPU."""
+    if isinstance(device, int):
+        return device
+    if device is not None and device.type != "cuda":
+        return -1
+    index = None if device is None else device.index
+    return torch.cuda.current_device() if index is None else index
+
+
+def target_of_slug(slug: str) -> Target:
+    """A GPU of the table, there or not.
+
+    Raises:
+        ValueError: the table has no such GPU.
+    """
+    gpu = gpus.constants(slug)
+    if gpu is None:
+        known = ", ".join(gpu.slug for gpu in gpus.table())
+        raise ValueError(f"unknown GPU {slug!r}, allowed are {known}")
+    return Target(slug, gpu.vendor, gpu.arch, Hardware(gpu.warp_size, gpu.bytes_per_clock_sm))
+
+
+def _unknown(function: str, op: str, direction: str, layout: str | None) -> str:
+    given = f"op {op!r}, direction {direction!r}" + (
+        "" if layout is None else f", layout {layout!r}"
+    )
+    known = "; ".join(
+        f"{o} {d}: {', '.join(la for oo, dd, la in RULES if (oo, dd) == (o, d))}"
+        for o, d in dict.fromkeys((o, d) for o, d, _ in RULES)
+    )
+    return f"{function}: no kernel has {given}; allowed are {known}"
