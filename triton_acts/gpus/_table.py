@@ -76,12 +76,13 @@ def constants(slug: str) -> GPU | None:
     return next((gpu for gpu in table() if gpu.slug == slug), None)
 
 
-def nearest(arch: str, bytes_per_clock_sm: float) -> GPU | None:
+def nearest(arch: str, bytes_per_clock_sm: float, other_than: str = "") -> GPU | None:
     """The GPU of an architecture whose memory feeds its multiprocessors most alike.
 
     Args:
         arch: "sm_90", "gfx942", ...
         bytes_per_clock_sm: DRAM bytes a clock and multiprocessor, as `device_rate` says.
+        other_than: a slug that is passed over.
 
     Returns:
         The row whose rate has the smallest ratio to the one given, above or below; None where the
@@ -90,7 +91,7 @@ def nearest(arch: str, bytes_per_clock_sm: float) -> GPU | None:
     if not bytes_per_clock_sm > 0:
         return None
     return min(
-        (gpu for gpu in table() if gpu.arch == arch),
+        (gpu for gpu in table() if gpu.arch == arch and gpu.slug != other_than),
         key=lambda gpu: abs(log(gpu.bytes_per_clock_sm / bytes_per_clock_sm)),
         default=None,
     )

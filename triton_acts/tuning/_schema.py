@@ -76,7 +76,7 @@ _PROVENANCE: dict[str, _Rule] = {
 }
 _KEY = re.compile(r"[A-Za-z0-9_.<=-]+(/[A-Za-z0-9_.<=-]+){3,}")
 _SIZE = re.compile(r"0|[1-9][0-9]?")
-_BRIEF = reprlib.Repr()  # hostile values are long, or too deep for repr
+_BRIEF = reprlib.Repr()  # a hostile value may be long or deep
 _BRIEF.maxstring = 120
 
 

@@ -222,12 +222,20 @@ def answer(
         sizes = file.entries.get(name, {})
         near = nearest(sizes, octave)
         if near is not None:
-            config = sizes[near].on(target.hardware.warp_size)
-            if rule.admits(config, default):
+            config = _fitting(sizes[near], target.hardware.warp_size)
+            if config is not None and rule.admits(config, default):
                 reason = f"{where} has {name} for 2^{near} elements ({file.provenance['kind']})"
                 return Explanation(config, tier, reason)
     reason = f"no file has {name} within two octaves of 2^{octave} elements"
     return Explanation(default, "analytic", reason)
+
+
+def _fitting(config: Config, warp_size: int) -> Config | None:
+    """The config for a warp size; None if that would be too many threads."""
+    try:
+        return config.on(warp_size)
+    except ValueError:
+        return None
 
 
 def _overridden(
@@ -256,8 +264,8 @@ def _read(target: Target) -> Iterator[tuple[str, str, store.ConfigFile]]:
     if own is not None:
         yield "user", f"your file {target.slug}.json", own
     names = [("shipped", target.slug)]
-    near = gpus.nearest(target.arch, target.hardware.bytes_per_clock_sm)
-    if near is not None and near.slug != target.slug:
+    near = gpus.nearest(target.arch, target.hardware.bytes_per_clock_sm, target.slug)
+    if near is not None:
         names.append(("nearest", near.slug))
     names += [("architecture", f"arch-{target.arch}"), ("vendor", f"vendor-{target.vendor}")]
     for tier, name in names:
@@ -273,7 +281,7 @@ def target_of(device: int | torch.device | None) -> Target:
         ValueError: the device is no GPU, or TRITON_ACTS_GPU is no slug.
     """
     if _triton.INTERPRETED:
-        return Target("interpreter", "", "", Hardware())
+        return Target("interpreter", "none", "none", Hardware())
     index = _index(device)
     gpu = gpus.identify(index)
     slug = os.environ.get("TRITON_ACTS_GPU") or gpu.slug
