@@ -10,9 +10,9 @@ READY := .venv/.installed
 endif
 
 OUT ?= build/gpu
-STEPS ?= test,perf,sweep
+STEPS ?= test,tune,perf,sweep
 
-.PHONY: setup check fmt test accuracy perf gpu
+.PHONY: setup check fmt test accuracy golden perf perf-report perf-compare perf-export autotune gpu
 
 setup: $(READY)
 
@@ -41,8 +41,28 @@ accuracy: $(READY)
 		tests/kernel_road/test_kaf_kernels.py::test_accuracy --accuracy-table README.md
 	PYTHONPATH=tests $(PYTHON) -m support.tables
 
+# What the kernels' machine code costs on every architecture, 40 minutes on two cores; review the diff.
+golden: $(READY)
+	$(PYTHON) -m triton_acts.tuning golden
+
 perf: $(READY)
 	$(PYTHON) -m perf run $(if $(QUICK),--quick)
+
+perf-report: $(READY)
+	$(PYTHON) -m perf report
+
+# BASE and HEAD are run ids, beginnings of them, or CSV files; fails where a case got slower.
+perf-compare: $(READY)
+	$(PYTHON) -m perf compare "$(BASE)" "$(HEAD)"
+
+perf-export: OUT = build/export
+perf-export: $(READY)
+	$(PYTHON) -m perf export --out $(OUT)
+
+# GPU=slug, OPS=op,op and BUDGET=seconds narrow it down; without that GPU it prints the plan.
+autotune: $(READY)
+	$(PYTHON) -m triton_acts.tuning tune --or-plan $(if $(GPU),--gpu $(GPU)) \
+		$(if $(OPS),--ops $(OPS)) $(if $(BUDGET),--budget $(BUDGET))
 
 gpu: $(READY)
 	$(PYTHON) -m perf gpu --out $(OUT) --steps $(STEPS)

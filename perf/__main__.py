@@ -1,4 +1,4 @@
-"""`python -m perf`: run, report, import, gpu, sweep."""
+"""`python -m perf`: run, report, compare, import, export, gpu, sweep."""
 
 from __future__ import annotations
 
@@ -10,8 +10,18 @@ import argparse  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from perf import gpu, merge, report, static, sweep  # noqa: E402
-from perf.device import ROOT  # noqa: E402
+from perf import (  # noqa: E402
+    ROOT,
+    compare,
+    export,
+    gpu,
+    merge,
+    readme,
+    report,
+    static,
+    sweep,
+    training,
+)
 from perf.run import run  # noqa: E402
 
 RECORDS = ROOT / "perf" / "records"
@@ -33,17 +43,33 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--records", type=Path, metavar="DIR", help="where the CSV files go")
     one.add_argument("--report", type=Path, metavar="DIR", default=REPORT, help="and the report")
     one.set_defaults(command=_run)
-    again = commands.add_parser("report", help="write the report of the newest run once more")
+    again = commands.add_parser("report", help="write the report of all records once more")
     again.add_argument("--records", type=Path, metavar="DIR", help="where the CSV files are")
     again.add_argument("--report", type=Path, metavar="DIR", default=REPORT, help="report folder")
     again.set_defaults(command=_report)
+    two = commands.add_parser("compare", help="what changed from one run to another")
+    for name in ("base", "head"):
+        two.add_argument(name, metavar=name.upper(), help="run id, its beginning, or a CSV file")
+    two.add_argument("--csv", type=Path, metavar="FILE", help="gets every case")
+    two.add_argument("--all", action="store_true", help="show what is the same, too")
+    two.set_defaults(command=_compare)
+    fastest = commands.add_parser("export", help="the best row of each case as CSV and JSON")
+    fastest.add_argument("--out", type=Path, metavar="DIR", required=True, help="where they go")
+    fastest.set_defaults(command=lambda args: export.main(args.records, args.out))
+    both = [RECORDS, RECORDS / "local"]
+    for command in (two, fastest):
+        command.add_argument(
+            "--records", type=Path, nargs="+", metavar="DIR", default=both, help="CSV files' places"
+        )
     taken = commands.add_parser("import", help="merge the records in a folder, by run_id")
     taken.add_argument("folder", type=Path, metavar="DIR")
     taken.add_argument("--records", type=Path, metavar="DIR", default=RECORDS, help="into these")
     taken.set_defaults(command=_import)
+    shown = commands.add_parser("readme", help="write the README's speed table anew")
+    shown.set_defaults(command=_readme)
     steps = commands.add_parser("gpu", help="tests, measurements and the sweep, on a GPU machine")
     steps.add_argument("--out", type=Path, metavar="DIR", required=True, help="where results go")
-    steps.add_argument("--steps", default="test,perf,sweep", help=f"of {','.join(gpu.STEPS)}")
+    steps.add_argument("--steps", default=",".join(gpu.STEPS), help=f"of {','.join(gpu.STEPS)}")
     steps.set_defaults(command=lambda args: gpu.main(args.out, args.steps))
     every = commands.add_parser("sweep", help="every float32 input against float64, on the GPU")
     every.add_argument("--csv", type=Path, metavar="FILE", required=True)
@@ -60,6 +86,9 @@ def _run(args: argparse.Namespace) -> int:
     promised = report.bars_table(outcome.rows)
     if promised:
         print(f"\n{promised}")
+    steps = training.summary(outcome.meta, outcome.rows)
+    if steps:
+        print("", *steps, sep="\n")
     print()
     print("\n".join(report.summary(outcome.meta, outcome.rows)))
     archs = list(dict.fromkeys(str(row["arch"]) for row in outcome.static))
@@ -70,7 +99,7 @@ def _run(args: argparse.Namespace) -> int:
     print(f"Finished after {time.monotonic() - STARTED:.0f} s. Files:")
     for path in outcome.files:
         print(f"  {path}")
-    bad = report.our_failures(outcome.rows)
+    bad = [*report.our_failures(outcome.rows), *training.failures(outcome.rows)]
     for line in bad:
         print(f"FAILED: {line}", file=sys.stderr)
     return 130 if outcome.interrupted else int(bool(bad))
@@ -78,15 +107,26 @@ def _run(args: argparse.Namespace) -> int:
 
 def _report(args: argparse.Namespace) -> int:
     folders = [args.records] if args.records else [RECORDS, RECORDS / "local"]
-    try:
-        meta, rows, problems = report.newest(folders)
-    except LookupError as error:
-        print(error, file=sys.stderr)
-        return 1
-    for problem in problems:
+    book = report.load(folders)
+    for problem in book.problems:
         print(problem, file=sys.stderr)
-    predicted = static.read(args.report / "static.csv")
-    print(report.write(args.report, meta, rows, predicted, problems))
+    if not book.gpus:
+        print("there are no records yet; make some with: python -m perf run", file=sys.stderr)
+    for path in report.write(args.report, book, static.read(args.report / "static.csv")):
+        print(path)
+    return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    return compare.main(args.base, args.head, args.records, args.csv, every=args.all)
+
+
+def _readme(_args: argparse.Namespace) -> int:
+    try:
+        readme.write(ROOT / "README.md", RECORDS)
+    except ValueError as error:
+        print(f"readme: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

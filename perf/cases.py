@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from perf.ops import Op, channel_dim, kaf_op, pointwise_ops
 from triton_acts.tuning.registry import REGISTRY
 
-__all__ = ["COMPARED", "PEAK_MEMORY", "Case", "Shape", "cases"]
+__all__ = ["BOTH", "COMPARED", "DIRECTIONS", "LARGE", "NODES", "PEAK_MEMORY", "Case", "Shape"]
+__all__ += ["cases", "kaf_rows"]
 
 COMPARED = ("triton_acts", "eager", "torch.compile")
 PEAK_MEMORY = "peak-memory"
@@ -57,13 +58,14 @@ class Case:
     Attributes:
         op: the activation.
         direction: "forward", "backward" (of a graph that is kept, so forward is not timed) or
-            "forward+backward".
+            "forward+backward", one after the other as a training step has them.
         dtype: x's dtype, and that of weights without one of their own.
         shape: x's shape and layout.
         mode: "device" is device time, caches cold on a GPU; "launch-inclusive" and
             "graph-replayed" are a GPU's two further views of small tensors; "peak-memory" is no
             time but the memory that a CPU needs beyond the inputs.
         providers: who competes.
+        peers: whether kernels of other packages that do the nearest work are timed as well.
     """
 
     op: Op
@@ -72,6 +74,7 @@ class Case:
     shape: Shape
     mode: str = "device"
     providers: tuple[str, ...] = COMPARED
+    peers: bool = False
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -96,17 +99,17 @@ class Case:
         return math.prod(self.sizes)
 
     @property
-    def reads(self) -> int:
-        """Tensors of x's size that the work has to read; it writes one."""
-        return self._tensors - 1
+    def reads(self) -> tuple[int, ...]:
+        """Tensors of x's size that each pass has to read; each writes one."""
+        return tuple(tensors - 1 for tensors in self._tensors)
 
     @property
     def bytes(self) -> int:
         """Bytes that the work has to move at least: the op's tensors, and the weights."""
-        found = self._tensors * self.numel * self.dtype.itemsize
+        found = sum(self._tensors) * self.numel * self.dtype.itemsize
         if self.op.weight is not None:
             itemsize = (self.op.weight.dtype or self.dtype).itemsize
-            found += self.reads * self.channels * math.prod(self.op.weight.row) * itemsize
+            found += sum(self.reads) * self.channels * math.prod(self.op.weight.row) * itemsize
         return found
 
     @property
@@ -118,16 +121,17 @@ class Case:
         return f"{name} {dtype} {self.shape.name}{mode}"
 
     @property
-    def _tensors(self) -> int:
+    def _tensors(self) -> tuple[int, ...]:
         known = REGISTRY[self.op.name].variants
-        found = {v.direction: v.tensors for v in known if v.name == self.op.variant}
+        name = self.op.counted_as or self.op.variant
+        found = {v.direction: v.tensors for v in known if v.name == name}
         ways = self.direction.split("+")
         if not found.keys() >= set(ways):
             raise LookupError(
                 f"perf: {self.op.name} has no variant {self.op.variant!r} for {self.direction!r}; "
                 "register it in its package"
             )
-        return sum(found[way] for way in ways)
+        return tuple(found[way] for way in ways)
 
 
 SMALL = Shape("small", 0.0, channels=64, side=8)
@@ -138,6 +142,8 @@ HUGE = Shape("1 GiB", 1024)
 RAGGED = Shape("64 MiB ragged", 64, ragged=True)
 CHANNELS_LAST = Shape("64 MiB channels_last", 64, layout="channels_last")
 DIRECTIONS = ("forward", "backward")
+BOTH = "forward+backward"
+NODES = (8, 20, 40, 64, 128)  # of dictionaries whose cost is measured
 
 
 def cases(kind: str, quick: bool) -> list[Case]:
@@ -156,15 +162,17 @@ def cases(kind: str, quick: bool) -> list[Case]:
 def _cpu() -> list[Case]:
     """The published formula takes 20 times x, so KAF's x are small."""
     float32 = [torch.float32]
-    rows = _rows(8)  # 4096 x 512
+    rows = kaf_rows(8)  # 4096 x 512
     return [
-        *_pointwise(float32, [LARGE]),
+        *_with_peers(_pointwise(float32, [LARGE])),
         *_kaf(float32, [rows], (*COMPARED, "triton_acts compiled")),
-        Case(kaf_op(), "forward+backward", torch.float32, rows, PEAK_MEMORY, COMPARED[:2]),
+        Case(kaf_op(), BOTH, torch.float32, rows, PEAK_MEMORY, COMPARED[:2]),
+        *_by_nodes([torch.float32], rows),
         *_pointwise(float32, [ONE]),
         *_kaf(float32, [_tokens(4), Shape("4 MiB", 4)]),
         *_pointwise(float32, [SMALL]),
         *_pointwise([torch.bfloat16], [LARGE, ONE, SMALL]),
+        *_pointwise(float32, [LARGE], [BOTH]),
     ]
 
 
@@ -172,7 +180,7 @@ def _cpu_quick() -> list[Case]:
     """Forward first: a machine's very first torch.compile alone may take 20 s; none for KAF."""
     found = [
         *_pointwise([torch.float32], [MEDIUM]),
-        *_kaf([torch.float32], [_rows(1), _tokens(1), ONE], COMPARED[:2]),
+        *_kaf([torch.float32], [kaf_rows(1), _tokens(1), ONE], COMPARED[:2]),
         *_pointwise([torch.float32], [SMALL], ["forward"]),
     ]
     return sorted(found, key=lambda case: case.direction == "backward")
@@ -183,12 +191,16 @@ def _gpu() -> list[Case]:
     main = [torch.bfloat16, torch.float32]
     found = []
     for dtype in main:
-        found += _pointwise([dtype], [LARGE])
-        found += _kaf([dtype], [_rows(64)], (*COMPARED, "triton_acts compiled"))
+        found += _with_peers(_pointwise([dtype], [LARGE], (*DIRECTIONS, BOTH)))
+        found += _kaf([dtype], [kaf_rows(64)], (*COMPARED, "triton_acts compiled"))
+        found += _by_nodes([dtype], kaf_rows(64))
         found += _kaf([dtype], [_tokens(64), LARGE, CHANNELS_LAST])
         found += _pointwise([dtype], shapes)
+    memory = [*_pointwise([torch.bfloat16], [LARGE], [BOTH], PEAK_MEMORY)]
+    memory.append(Case(kaf_op(), BOTH, torch.bfloat16, kaf_rows(64), PEAK_MEMORY))
     return [
         *found,
+        *memory,
         *_pointwise([torch.bfloat16], [SMALL], ["forward"], "launch-inclusive"),
         *_pointwise([torch.bfloat16], [SMALL], ["forward"], "graph-replayed"),
         *_pointwise([torch.float16], [LARGE, *shapes]),
@@ -199,12 +211,13 @@ def _gpu_quick() -> list[Case]:
     bfloat16 = [torch.bfloat16]
     return [
         *_pointwise(bfloat16, [LARGE]),
-        *_kaf(bfloat16, [_rows(64), _tokens(64), LARGE], COMPARED[:2]),
+        *_kaf(bfloat16, [kaf_rows(64), _tokens(64), LARGE], COMPARED[:2]),
         *_pointwise(bfloat16, [SMALL]),
     ]
 
 
-def _rows(mib: float) -> Shape:
+def kaf_rows(mib: float) -> Shape:
+    """N x C of so many MiB, C = 512."""
     return Shape(f"{mib} MiB N x C", mib, 512, form="NC")
 
 
@@ -225,6 +238,19 @@ def _pointwise(
         for shape in shapes
         for op in pointwise_ops()
         for direction in directions
+    ]
+
+
+def _with_peers(found: Iterable[Case]) -> list[Case]:
+    return [replace(case, peers=True) for case in found]
+
+
+def _by_nodes(dtypes: Iterable[torch.dtype], shape: Shape) -> list[Case]:
+    """What a node costs: KAF alone, as the published formula takes D times the memory."""
+    return [
+        Case(kaf_op(nodes), BOTH, dtype, shape, providers=COMPARED[:1])
+        for dtype in dtypes
+        for nodes in NODES
     ]
 
 

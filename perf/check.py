@@ -104,7 +104,7 @@ def disagreement(
 
     Infinite where shapes, dtypes or NaNs disagree.
     """
-    backward = case.direction == "backward"
+    backward = case.direction != "forward"
     like = (inputs.x, *inputs.weights) if backward else (inputs.x,)
     if [(r.shape, r.dtype) for r in results] != [(t.shape, t.dtype) for t in like]:
         return math.inf

@@ -17,14 +17,15 @@ from pathlib import Path
 
 import torch
 
-from perf.device import ROOT, here
+from perf import ROOT
+from triton_acts.tuning.device import here
 
 __all__ = ["LIMIT_S", "STEPS", "StepResult", "commands", "main", "run_step", "summary"]
 
 LIMIT_S = 8 * 60.0
 MAX_LINES = 120  # of the summary
 TAIL = 34  # lines of a step's log that go into it
-STEPS = ("test", "perf", "sweep")
+STEPS = ("test", "tune", "perf", "sweep")
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,16 @@ class StepResult:
 def commands(out: Path) -> dict[str, list[str]]:
     """What each step runs.
 
-    At most 8 files come of it, flat in `out`: summary.txt, test.log, steps.log, runs.csv,
-    <slug>.csv, static.csv, report.md, sweep.csv.
+    Few files come of it in `out`: summary.txt, test.log, steps.log, runs.csv, <slug>.csv,
+    static.csv, report.md, sweep.csv, and in configs/ the block sizes that tune chose, which perf
+    then measures.
     """
     python = sys.executable
+    tune = [python, "-m", "triton_acts.tuning", "tune", "--records", str(out), "--exhaustive"]
+    tune += ["--budget", "270"]  # what follows has to fit the limit, too
     return {
         "test": [python, "-m", "pytest", "tests", "-m", "gpu", "-q"],
+        "tune": tune,
         "perf": [python, "-m", "perf", "run", "--records", str(out), "--report", str(out)],
         "sweep": [python, "-m", "perf", "sweep", "--csv", str(out / "sweep.csv")],
     }
@@ -93,7 +98,8 @@ def run_step(name: str, command: Sequence[str], log: Path, limit_s: float) -> St
     """Runs a command, its output appended to `log` as it comes; kills all of it at the limit."""
     print(f"step {name}: {' '.join(command)}", flush=True)
     begin = time.monotonic()
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    configs = {"TRITON_ACTS_CONFIG_DIR": str(log.parent / "configs")}
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **configs}
     with log.open("ab", buffering=0) as file:
         file.write(f"{_mark(name)}\n".encode())
         process = subprocess.Popen(

@@ -11,9 +11,9 @@ import torch
 from perf import static
 from perf.cases import Case
 from perf.check import Inputs, make_inputs, reference
-from perf.device import Device
 from perf.providers import Prepared, prepare
 from triton_acts.tuning import inspect, lookup, timing
+from triton_acts.tuning.device import Device
 from triton_acts.tuning.records import RESULTS, Row
 from triton_acts.tuning.timing import YARDSTICK, Clock, Timing
 
@@ -63,7 +63,7 @@ def measure_case(
     expected = reference(case, inputs)
     prepared = prepare(case, inputs, expected)
     del expected
-    kind, plain = timing.yardstick(inputs.x, case.reads)
+    kind, plain = timing.yardstick(inputs.x, *case.reads)
     calls = {name: work.call for name, work in prepared.items() if work.call is not None}
     times = timing.measure(calls, plain, clock, budget_s)
     units = {name: work.calls for name, work in prepared.items()}

@@ -1,8 +1,8 @@
-"""The memory that forward and backward need on a CPU beyond their inputs.
+"""The memory that forward and backward need beyond their inputs.
 
-`python -m perf.memory CASE PROVIDER` measures one provider in a process of its own, in which
-nothing else has left memory to reuse, and prints bytes. Linux says what a process has had at most;
-elsewhere nothing is measured.
+On a GPU its allocator says. On a CPU `python -m perf.memory CASE PROVIDER` measures one provider in
+a process of its own, in which nothing else has left memory to reuse, and prints bytes. Linux says
+what a process has had at most; elsewhere nothing is measured.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pathlib import Path
 
 import torch
 
+from perf import ROOT
 from perf.cases import Case, Shape
 from perf.check import make_inputs
-from perf.device import ROOT
 from perf.measure import SEED, identity
 from perf.ops import Formula, ops
-from perf.providers import PROVIDERS
+from perf.providers import PROVIDERS, one_line
 from triton_acts.tuning.records import RESULTS, Row
 
 __all__ = ["growth", "measure_memory"]
@@ -31,8 +31,31 @@ STATUS = Path("/proc/self/status")
 LIMIT_S = 60.0
 
 
-def measure_memory(case: Case, run_id: str) -> list[Row]:
-    """The rows of a case's providers, measured side by side; `bytes` is the growth."""
+def measure_memory(case: Case, run_id: str, device: torch.device) -> list[Row]:
+    """The rows of a case's providers; `bytes` is what forward and backward need at most."""
+    if device.type != "cpu":
+        return [_on_gpu(case, run_id, device, name) for name in case.providers]
+    return _on_cpu(case, run_id)
+
+
+def _on_gpu(case: Case, run_id: str, device: torch.device, provider: str) -> Row:
+    row = dict.fromkeys(RESULTS.columns) | identity(case, run_id) | {"provider": provider}
+    try:
+        formula = PROVIDERS[provider](case)
+        inputs = _leaves(case, device)
+        _train(case, formula, inputs)  # compiles, loads, and fills what is kept between calls
+        torch.cuda.synchronize(device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        _train(case, formula, inputs)
+        found = torch.cuda.max_memory_allocated(device) - before
+    except Exception as problem:
+        return row | {"bytes": None, "status": f"failed: {one_line(problem)}"}
+    return row | {"bytes": found, "status": "ok"}
+
+
+def _on_cpu(case: Case, run_id: str) -> list[Row]:
+    """Measured side by side, each in a process of its own."""
     base = dict.fromkeys(RESULTS.columns) | identity(case, run_id) | {"bytes": None}
     if not STATUS.exists():
         reason = f"not available: there is no {STATUS} here"
@@ -80,9 +103,12 @@ def growth(case: Case, formula: Formula) -> int:
     return max(0, _resident("VmHWM") - before)
 
 
-def _leaves(case: Case) -> tuple[torch.Tensor, ...]:
+def _leaves(
+    case: Case,
+    device: torch.device = torch.device("cpu"),  # noqa: B008 (a constant)
+) -> tuple[torch.Tensor, ...]:
     """The gradient of y, then what gets a gradient."""
-    inputs = make_inputs(case, torch.device("cpu"), SEED)
+    inputs = make_inputs(case, device, SEED)
     return inputs.g, *(t.requires_grad_() for t in (inputs.x, *inputs.weights))
 
 

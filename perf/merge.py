@@ -10,6 +10,11 @@ from triton_acts.tuning.records import RESULTS, RUNS, Row
 
 __all__ = ["Merged", "merge"]
 
+_NAMES = (
+    *("run_id", "op", "variant", "direction", "provider", "dtype", "shape", "layout"),
+    *("aligned", "elements_per_thread", "num_warps", "unroll", "config_source"),
+)
+
 
 @dataclass
 class Merged:
@@ -73,5 +78,4 @@ def _same(row: Row, run: Row) -> bool:
 
 def _key(row: Row) -> tuple[object, ...]:
     """What a measurement is of; a run has one row for each."""
-    names = ("run_id", "op", "variant", "direction", "provider", "dtype", "shape", "layout")
-    return tuple(row[name] for name in names)
+    return tuple(row[name] for name in _NAMES)

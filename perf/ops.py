@@ -55,6 +55,7 @@ class Op:
         units: what errors are counted in.
         layout: the registry's layout whose kernel runs for (shape as seen, itemsize, direction), or
             "" for a kernel that the static table does not hold.
+        counted_as: the registry's variant that moves as many tensors, "" for `variant`.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Op:
     weight_derivative: Formula | None = None
     units: Units = ROUNDING
     layout: Callable[[Seen, int, str], str] = lambda _seen, _itemsize, _direction: "flat"
+    counted_as: str = ""
 
 
 def ops() -> Iterator[Op]:
@@ -200,4 +202,5 @@ def kaf_op(num_nodes: int = 20) -> Op:
         kappa,
         Documented(nodes, grid.gamma),
         layout,
+        counted_as="d20",
     )

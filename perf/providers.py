@@ -1,13 +1,14 @@
-"""Who competes in a case: triton_acts, the eager formula, and torch.compile of either.
+"""Who competes in a case: triton_acts, the eager formula, torch.compile of either, and peers.
 
-Each is checked against float64 before anything is timed.
+Each is checked against float64 before anything is timed. Peers do the nearest work that other
+packages have, not the same; their rows say so.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from torch._functorch import config as functorch_config
 from perf.cases import Case
 from perf.check import Inputs, Reference, disagreement
 from perf.ops import Formula
+from perf.peers import Peer, peer_error, peers_of
 from perf.units import TOLERANCE
 from triton_acts.tuning.timing import Call
 
@@ -31,7 +33,8 @@ class Prepared:
     Attributes:
         call: the work, or None.
         max_err: largest disagreement with float64, NaN where nothing ran.
-        status: "ok", "wrong", "not available: ..." or "failed: ...".
+        status: "ok", "ok: different work, ...", "wrong", "not installed: ...", "not available: ..."
+            or "failed: ...".
         calls: units of work in one call.
     """
 
@@ -68,7 +71,27 @@ PROVIDERS: dict[str, Callable[[Case], Formula]] = {
 def prepare(case: Case, inputs: Inputs, expected: Reference) -> dict[str, Prepared]:
     """The case's providers by name, each checked."""
     torch._dynamo.reset()  # once: it forgets what any provider of this case has compiled
-    return {name: _prepare(name, case, inputs, expected) for name in case.providers}
+    found = {name: _prepare(name, case, inputs, expected) for name in case.providers}
+    if case.peers:
+        found |= {peer.name: _prepare_peer(peer, case, inputs) for peer in peers_of(case.op)}
+    return found
+
+
+def _prepare_peer(peer: Peer, case: Case, inputs: Inputs) -> Prepared:
+    """A peer's call, checked against its own formula."""
+    try:
+        weights = peer.weights(inputs.x)
+        own = replace(inputs, weights=weights)
+        call, results = _work(case, own, peer.load())
+        error = peer_error(peer, case, own, results)
+    except ModuleNotFoundError as problem:
+        return Prepared(None, math.nan, f"not installed: {problem.name} of {peer.package}")
+    except Exception as problem:
+        kind = "failed" if inputs.x.is_cuda else "not available: needs a GPU"
+        return Prepared(None, math.nan, f"{kind}: {one_line(problem)}")
+    if not error <= TOLERANCE:
+        return Prepared(None, error, "wrong")
+    return Prepared(call, error, f"ok: different work, {peer.formula}")
 
 
 def _prepare(name: str, case: Case, inputs: Inputs, expected: Reference) -> Prepared:
@@ -114,6 +137,13 @@ def _work(case: Case, inputs: Inputs, formula: Formula) -> tuple[Call, tuple[Ten
 
         return forward, (forward(),)
     leaves = tuple(t.detach().requires_grad_() for t in (inputs.x, *inputs.weights))
+    if case.direction == "forward+backward":
+
+        def step() -> tuple[Tensor, ...]:
+            with torch.enable_grad():  # 1 us, for every provider
+                return torch.autograd.grad(formula(*leaves), leaves, inputs.g)
+
+        return step, step()
     with torch.enable_grad(), functorch_config.patch(donated_buffer=False):
         y = formula(*leaves)
 

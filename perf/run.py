@@ -6,26 +6,31 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import torch
 
-from perf import device as devices
-from perf import report, static
+from perf import ROOT, frames, report, static
 from perf.cases import PEAK_MEMORY, Case, cases
-from perf.device import ROOT, Device
 from perf.measure import SEED, left_out, measure_case
 from perf.memory import measure_memory
+from perf.models import Step, steps
 from perf.progress import progress
 from perf.providers import one_line
+from perf.training import measure_steps
 from triton_acts import gpus
+from triton_acts.tuning import device as devices
 from triton_acts.tuning import inspect, records, timing
+from triton_acts.tuning.device import Device
 from triton_acts.tuning.records import RESULTS, RUNS, Row
-from triton_acts.tuning.timing import YARDSTICK, Clock, CudaClock, HostClock
+from triton_acts.tuning.timing import Clock, CudaClock, HostClock
 
-__all__ = ["Budget", "Outcome", "budget_for", "run"]
+__all__ = ["RECORDS", "Budget", "Outcome", "budget_for", "run"]
 
-CANARY_NUMEL = 1 << 24  # 64 MiB of float32
+RECORDS = ROOT / "perf" / "records"
+CHARTS_S = 6.0  # for the charts, after the budget
+STEP_ROUNDS = 3  # times a case's seconds, for the rounds of a training step: they are long
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,13 @@ class Budget:
         total_s: for everything, from `started` on.
         static_s: of these, kept for the static table.
         case_s: for the timed rounds of one case.
+        training_s: of the total, kept for the training steps.
     """
 
     total_s: float
     static_s: float
     case_s: float
+    training_s: float = 0.0
 
 
 @dataclass
@@ -67,8 +74,8 @@ class Outcome:
 def budget_for(kind: str, quick: bool) -> Budget:
     """The budget on a "cpu" or "gpu": 4 and 6 minutes, 1 when quick, less a margin for the end."""
     if quick:
-        return Budget(total_s=48, static_s=10, case_s=0.6)
-    return Budget(320, 55, 0.5) if kind == "gpu" else Budget(218, 55, 0.8)
+        return Budget(total_s=45, static_s=10, case_s=0.6, training_s=4)
+    return Budget(316, 55, 0.5, 80) if kind == "gpu" else Budget(214, 50, 0.8, 36)
 
 
 def run(
@@ -78,6 +85,7 @@ def run(
     records_dir: Path | None = None,
     started: float | None = None,
     selected: Sequence[Case] | None = None,
+    training: Sequence[Step] | None = None,
     architectures: Sequence[str] | None = None,
     budget: Budget | None = None,
     device: Device | None = None,
@@ -87,10 +95,11 @@ def run(
 
     Args:
         quick: the short list of cases and architectures.
-        report_dir: where report.md and static.csv go.
+        report_dir: where report.md, index.html and static.csv go.
         records_dir: where the CSV files go; None for perf/records/local, which git ignores.
         started: `time.monotonic()` when the command began; budgets count from there.
         selected: the cases, by default those of the device.
+        training: the training steps, by default those of the device, or none beside selected cases.
         architectures: for the static table, by default all, or a few when quick.
         budget: by default that of the device.
         device: by default the current GPU, or the CPU.
@@ -101,9 +110,13 @@ def run(
     budget = budget or budget_for(device.kind, quick)
     clock = clock or _clock(device)
     todo = cases(device.kind, quick) if selected is None else list(selected)
-    if records_dir is None:
-        records_dir = ROOT / "perf" / "records" / "local"
-    outcome = Outcome(devices.describe(device, _canary(device, clock), SEED, sys.argv[1:]))
+    if training is None:
+        training = steps(device.kind, quick) if selected is None else ()
+    folders = [records_dir] if records_dir else [RECORDS, RECORDS / "local"]
+    records_dir = folders[-1]
+    outcome = Outcome(
+        devices.describe(device, timing.canary(device.torch, clock), SEED, sys.argv[1:])
+    )
     report_dir.mkdir(parents=True, exist_ok=True)
     results, table = records_dir / f"{device.slug}.csv", report_dir / "static.csv"
     records.append(records_dir / "runs.csv", RUNS, [outcome.meta])
@@ -116,13 +129,20 @@ def run(
             archs = [arch, *(other for other in archs if other != arch)]
             outcome.kernels = _kernels_of(arch)
         until = started + budget.total_s - budget.static_s
-        for row in _measure(todo, device, clock, outcome, budget.case_s, until):
+        run_id, rounds_s = str(outcome.meta["run_id"]), STEP_ROUNDS * budget.case_s
+        for row in chain(
+            _measure(todo, device, clock, outcome, budget.case_s, until - budget.training_s),
+            measure_steps(training, device, clock, run_id, rounds_s, until),
+        ):
             records.append(results, RESULTS, [row])
             outcome.rows.append(row)
         _predict(archs, table, outcome, started + budget.total_s)
     except KeyboardInterrupt:
         outcome.interrupted = True
-    outcome.files.append(report.write(report_dir, outcome.meta, outcome.rows, outcome.static))
+    book = frames.load(folders)
+    for problem in book.problems:
+        print(problem, file=sys.stderr)
+    outcome.files += report.write(report_dir, book, outcome.static, CHARTS_S)
     return outcome
 
 
@@ -137,14 +157,6 @@ def _kernels_of(arch: str) -> list[inspect.Row]:
 
 def _clock(device: Device) -> Clock:
     return HostClock() if device.kind == "cpu" else CudaClock(device.torch, device.flush_bytes)
-
-
-def _canary(device: Device, clock: Clock) -> float:
-    """GB/s of a plain copy of 64 MiB: a run on a disturbed machine shows here."""
-    x = torch.randn(CANARY_NUMEL, device=device.torch)
-    _, copy = timing.yardstick(x, 1)
-    result = timing.measure({}, copy, clock, budget_s=0.5)[YARDSTICK]
-    return 2 * x.nbytes / result.ms_p50 / 1e6
 
 
 def _measure(
@@ -164,7 +176,7 @@ def _measure(
                 continue
             bar.step(case.label)
             if case.mode == PEAK_MEMORY:
-                yield from measure_memory(case, run_id)
+                yield from measure_memory(case, run_id, device.torch)
                 continue
             timer = HostClock(torch.cuda.synchronize) if case.mode == "launch-inclusive" else clock
             try:

@@ -2,6 +2,7 @@
 
 from . import nn
 from ._version import __version__
+from ._warmup import warmup
 from .dictionary import KAF, kaf
 from .pointwise import PenalizedTanh, ScaledSigmoid, penalized_tanh, scaled_sigmoid
 
@@ -14,4 +15,5 @@ __all__ = [
     "nn",
     "penalized_tanh",
     "scaled_sigmoid",
+    "warmup",
 ]

@@ -107,7 +107,8 @@ def warn_captured(op: str) -> None:
     """Warns that a CUDA graph was captured with the composite in it."""
     warnings.warn(
         f"{op}: its kernel for these arguments was not loaded when CUDA-graph capture began, so "
-        f"the graph holds the slower composite; run the model once, with backward, before capture",
+        "the graph holds the slower composite; call triton_acts.warmup, or run the model once with "
+        "backward, before capture",
         RuntimeWarning,
         stacklevel=3,
     )

@@ -7,6 +7,7 @@ import pytest
 import torch
 import triton
 import triton.language as tl
+from support.counts import all_counted, default_kernel
 
 from triton_acts import gpus
 from triton_acts.tuning import machine_code
@@ -40,16 +41,14 @@ def plan_of(variant, dtype, arch):
 @cache
 def all_counts():
     """Counts on sm_90 by (variant, direction, layout, dtype)."""
-    jobs = [(v, dtype) for v in VARIANTS for dtype in DTYPES if v.name.startswith("d20")]
-
-    def one(job):
-        v, dtype = job
-        plan = plan_of(v, dtype, "sm_90")
-        counted = machine_code.count(compile_plan(plan, "sm_90"), plan)
-        return (v.name, v.direction, v.layout, dtype), counted
-
-    with ThreadPoolExecutor() as pool:
-        return dict(pool.map(one, jobs))
+    jobs = [
+        default_kernel("kaf", v, dtype, "sm_90")
+        for v in VARIANTS
+        for dtype in DTYPES
+        if v.name.startswith("d20")
+    ]
+    keys = [(j.variant.name, j.variant.direction, j.variant.layout, j.dtype) for j in jobs]
+    return dict(zip(keys, (f.counts for f in all_counted(jobs)), strict=True))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

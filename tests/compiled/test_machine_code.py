@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import triton
+from support.counts import all_counted, default_kernel
 from triton import language as tl
 
 import triton_acts
@@ -31,7 +32,8 @@ def sass(*lines):
 
 def counted(text, tile=8, itemsize=2):
     path = control_flow.full_path(control_flow.parse(text), tile * itemsize)
-    return machine_code.tally(path, tile, itemsize, machine_code.Resources(32, 0))
+    one = machine_code.Pass(path, tile, itemsize)
+    return machine_code.tally(one, machine_code.Resources(32, 0))
 
 
 FULL = ("LDG.E.128 R4, desc[UR4][R4.64]", "FMUL R4, R4, R4", "STG.E.128 desc[UR4][R2.64], R4")
@@ -98,6 +100,12 @@ def test_an_unrolled_loop_is_divided_by_what_it_stores():
     assert four.thread_load_bytes == once.thread_load_bytes == 16
 
 
+def test_opcodes_are_counted_an_element_by_their_first_word():
+    one = machine_code.Pass(control_flow.parse(sass("NOP", *FULL, *FULL)), 8, 2)
+    names = ("LDG", "FMUL", "STG")
+    assert one.opcodes() == dict.fromkeys(names, 2 / 16)
+
+
 def test_a_short_cut_that_stores_part_of_a_tile_is_no_full_block():
     word = ("LDG.E R4, desc[UR4][R4.64]", "STG.E desc[UR4][R2.64], R4")
     text = sass("@P0 BRA 0x50", *FULL, "EXIT", *word, "@P1 EXIT", *word * 3, "EXIT")
@@ -116,6 +124,14 @@ def test_other_control_flow():
     )
     assert [i.successors for i in code] == [(1,), (3,), (3,), (5,), (5,), ()]
     assert [i.ends for i in code] == [False, False, True, False, False, True]
+
+
+def test_a_conditional_call_that_does_not_come_back_is_a_branch():
+    """How ptxas leaves a loop on sm_80; an unconditional one is a subroutine's."""
+    code = control_flow.parse(
+        sass("@P0 CALL.REL.NOINC 0x30", "CALL.REL.NOINC 0x30", "BRA 0x0", "EXIT")
+    )
+    assert [i.successors for i in code] == [(3, 1), (2,), (0,), ()]
 
 
 AMD_LOOP = """
@@ -287,14 +303,9 @@ def compiled_kernel(job):
 @cache
 def all_counts():
     """Counts for sm_90 in bfloat16 by (op, variant, direction, layout)."""
-
-    def one(pair):
-        op, v = pair
-        plan, compiled = compiled_kernel((op, v, BFLOAT16, "sm_90"))
-        return (op, v.name, v.direction, v.layout), machine_code.count(compiled, plan)
-
-    with ThreadPoolExecutor() as pool:
-        return dict(pool.map(one, VARIANTS))
+    found = all_counted(default_kernel(op, v, BFLOAT16, "sm_90") for op, v in VARIANTS)
+    keys = [(op, v.name, v.direction, v.layout) for op, v in VARIANTS]
+    return dict(zip(keys, (f.counts for f in found), strict=True))
 
 
 def ids(pair):

@@ -14,7 +14,7 @@ LAYERS = [
     {"_check", "_dispatch", "_launch", "_tiling", "_triton", "_version", "gpus", "math"},
     {"tuning"},
     {"pointwise", "dictionary"},
-    {"nn"},
+    {"_warmup", "nn"},
     {"__init__"},
 ]
 STANDARD = sys.stdlib_module_names

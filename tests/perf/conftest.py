@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from perf import measure, providers
-from perf.device import Device
 from perf.run import Budget, run
+from triton_acts.tuning.device import Device
 
 CPU = Device(torch.device("cpu"), "cpu", "a CPU", None, 0)
 BUDGET = Budget(total_s=60, static_s=0, case_s=0.01)

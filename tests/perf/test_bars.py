@@ -135,7 +135,7 @@ def test_memory_is_that_of_a_fresh_process():
     shape = dataclasses.replace(ROWS, mib=2)
     three = ("triton_acts", "eager", "nonsense")
     case = dataclasses.replace(PEAK, shape=shape, providers=three)
-    ours, eager, failed = memory.measure_memory(case, "r")
+    ours, eager, failed = memory.measure_memory(case, "r", torch.device("cpu"))
     del large
     assert (ours["provider"], eager["provider"], failed["provider"]) == three
     assert ours["status"] == eager["status"] == "ok"
@@ -176,7 +176,7 @@ def test_growth_counts_from_the_inputs_on(monkeypatch):
 
 def test_a_machine_that_does_not_tell_is_no_failure(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "STATUS", tmp_path / "status")
-    rows = memory.measure_memory(PEAK, "r")
+    rows = memory.measure_memory(PEAK, "r", torch.device("cpu"))
     assert [cells["provider"] for cells in rows] == ["triton_acts", "eager"]
     assert all(cells["status"].startswith("not available: there is no") for cells in rows)
     assert report.our_failures(rows) == []

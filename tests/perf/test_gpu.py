@@ -23,7 +23,7 @@ def test_without_a_gpu_it_says_so_and_exits_with_2(tmp_path, monkeypatch, capsys
 
 def test_unknown_steps_are_named(tmp_path, capsys):
     assert command.main(["gpu", "--out", str(tmp_path), "--steps", "test,dance"]) == 2
-    assert "dance; allowed are test, perf, sweep" in capsys.readouterr().err
+    assert "dance; allowed are test, tune, perf, sweep" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -89,8 +89,10 @@ def test_the_summary_is_short(tmp_path):
 
 
 def test_report_without_records_says_what_to_do(tmp_path, capsys):
-    assert command.main(["report", "--records", str(tmp_path), "--report", str(tmp_path)]) == 1
-    assert "python -m perf run" in capsys.readouterr().err
+    assert command.main(["report", "--records", str(tmp_path), "--report", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert "python -m perf run" in said.err
+    assert said.out.splitlines()[-1] == str(tmp_path / "index.html")
 
 
 def test_import_of_a_folder_without_records_fails(tmp_path, capsys):

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 import torch
 
-from perf import providers, report, static
+from perf import frames, providers, report, static
 from perf import run as runner
-from perf.cases import COMPARED, PEAK_MEMORY, Case, Shape, cases
+from perf.cases import BOTH, COMPARED, DIRECTIONS, NODES, PEAK_MEMORY, Case, Shape, cases
 from perf.ops import ops
 from perf.run import Budget
 from perf.units import TOLERANCE
@@ -123,10 +123,12 @@ def test_a_run_writes_records_and_a_report(perform, tmp_path):
     assert runs.rows[0]["canary_gbps"] == pytest.approx(2 * 2**26 / 1e6)
     text = (tmp_path / "report" / "report.md").read_text()
     assert "a CPU (no GPU: the plain PyTorch composite ran, not the Triton kernels)" in text
-    assert "eager 1.50 (1 case), torch.compile 2.00 (1 case)" in text
-    assert "| scaled_sigmoid | scalar | forward | float32 | 1x4x4x4 |" in text
-    assert text.count(f" {static.BASIS} |") == 2 * 4  # each row of both static tables
-    assert "| h100-80gb-pcie | h100-80gb-sxm | h100-94gb-nvl | h20 | h200 |" in text
+    lines = "\n".join(report.summary(outcome.meta, outcome.rows))
+    assert "eager 1.50 (1 case), torch.compile 2.00 (1 case)" in lines
+    assert "| scaled_sigmoid scalar | forward | 1 | 1.50 (1 case) | 2.00 (1 case) |" in text
+    assert "| scaled_sigmoid scalar forward | float32 1x4x4x4 |" in text
+    assert text.count("### Predicted rate, upper bound") == 2  # a table for each dtype
+    assert text.count("\n| h200 | ") == 2
     assert " (dram) |" in text
     assert "Left out in this run: sm_75" in text
     assert all(path.exists() for path in outcome.files)
@@ -145,11 +147,10 @@ def test_the_report_is_the_same_when_made_again(perform, tmp_path):
     perform([tiny()])
     file = tmp_path / "report" / "report.md"
     first = file.read_text()
-    meta, rows, problems = report.newest([tmp_path / "none", tmp_path / "records"])
+    book = report.load([tmp_path / "none", tmp_path / "records"])
     predicted = static.read(tmp_path / "report" / "static.csv")
-    report.write(tmp_path / "report", meta, rows, predicted, problems)
-    numbers = [line for line in first.splitlines() if line.startswith("|")]
-    assert [line for line in file.read_text().splitlines() if line.startswith("|")] == numbers
+    report.write(tmp_path / "report", book, predicted)
+    assert file.read_text() == first
 
 
 @pytest.mark.usefixtures("no_static")
@@ -157,10 +158,10 @@ def test_damaged_records_are_named_in_the_report(perform, tmp_path):
     perform([tiny()])
     path = tmp_path / "records" / "cpu.csv"
     path.write_text(path.read_text().replace(",64,", ",many,", 1))
-    meta, rows, problems = report.newest([tmp_path / "records"])
-    assert len(rows) == 3
-    text = report.write(tmp_path, meta, rows, [], problems).read_text()
-    assert f"{path}, line 2: " in text
+    book = report.load([tmp_path / "records"])
+    assert len(book.rows) == 3
+    for file in report.write(tmp_path, book, []):
+        assert f"{path}, line 2: " in file.read_text()
 
 
 @pytest.mark.usefixtures("no_static")
@@ -218,8 +219,11 @@ def test_the_cases_cover_every_op_and_direction(kind, quick):
     found = cases(kind, quick)
     timed = [case for case in found if case.mode != PEAK_MEMORY]
     covered = {(case.op.name, case.op.variant, case.direction) for case in timed}
-    assert covered == {(*op, way) for op in OPS for way in ("forward", "backward")}
+    ways = ("forward", "backward") if quick else (*DIRECTIONS, BOTH)
+    by_nodes = set() if quick else {("kaf", f"d{nodes}", BOTH) for nodes in NODES}
+    assert covered == {(*op, way) for op in OPS for way in ways} | by_nodes
     assert len({case.label for case in found}) == len(found)
+    assert any(case.peers for case in found) == (not quick)
     if kind == "gpu" and not quick:
         assert any(case.numel % 16 for case in found)
         assert {case.shape.layout for case in found} == {"contiguous", "channels_last"}
@@ -233,7 +237,7 @@ def test_a_wrong_result_of_ours_fails_the_run(monkeypatch, capsys):
 
     from perf import __main__ as command
 
-    row = dict.fromkeys(report._CASE, "x") | {"max_err": 12.5}
+    row = dict.fromkeys(frames.CASE, "x") | {"max_err": 12.5}
     rows = [
         row | {"provider": "eager", "status": "wrong"},
         row | {"provider": "triton_acts", "status": "ok"},

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from perf import device
 from triton_acts import gpus
+from triton_acts.tuning import device
 
 
 @pytest.mark.parametrize(

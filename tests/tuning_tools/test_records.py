@@ -41,6 +41,7 @@ def test_the_columns_are_those_of_the_design():
         "block",
         "elements_per_thread",
         "num_warps",
+        "unroll",
         "config_source",
         "is_winner",
         "ms_p20",
@@ -117,7 +118,7 @@ def test_a_missing_column_is_refused(tmp_path):
     [
         (",16,", ",sixteen,", "numel = 'sixteen', allowed is int"),
         (",True,", ",yes,", "aligned = 'yes'"),
-        ("r2,", "", "has 31 fields, expected 32"),
+        ("r2,", "", "has 32 fields, expected 33"),
         ("r2,", ",", "empty run_id"),
         ("r2,", '"r2,', "no CSV"),
     ],

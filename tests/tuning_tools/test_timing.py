@@ -11,6 +11,7 @@ from triton_acts.tuning.timing import (
     MIN_ROUNDS,
     YARDSTICK,
     HostClock,
+    canary,
     measure,
     quantile,
     summarise,
@@ -137,6 +138,15 @@ def test_yardsticks_do_what_their_names_say(reads, name, offset):
     assert found == name
     assert torch.equal(result, x + offset)
     assert result.stride() == x.stride()
+
+
+def test_the_canary_is_the_rate_of_a_copy_of_64_mib():
+    class Told(FakeClock):
+        def round(self, calls, repeats):
+            super().round([], repeats)
+            return [0.5] * len(calls)
+
+    assert canary(torch.device("cpu"), Told()) == pytest.approx(2 * 2**26 / 0.5e-3 / 1e9)
 
 
 def test_the_host_clock_times_what_it_runs_and_syncs_inside():

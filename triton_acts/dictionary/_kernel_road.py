@@ -55,7 +55,6 @@ def backward(
     x: Tensor,
     g: Tensor,
     dx: Tensor,
-    config: Config | None = None,
 ) -> Tensor:
     """Writes g * dy/dx into dx, and returns alpha's gradient, each if `needs` says so.
 
@@ -63,8 +62,7 @@ def backward(
     """
     b = basis(dictionary)
     points, folds = _constants(dictionary, b, x.device)
-    if config is None:
-        config = _select("backward", b, (x, g, dx))
+    config = _select("backward", b, (x, g, dx))
     t = tiles(*x.shape, config.block, config.unroll, True)
     need_dx, need_dalpha = needs
     weights = _weights(alpha, folds, b, t) if need_dx else points

@@ -49,36 +49,19 @@ def _config(elements: int, unroll: int, hardware: Hardware, threads: int = THREA
     return Config(_LARGER * elements, warps, unroll, hardware.warp_size)
 
 
-def _forward_candidates(dtype: torch.dtype, hardware: Hardware, dims: Dims) -> tuple[Config, ...]:
+def _forward_choices(_dtype: torch.dtype, hardware: Hardware, dims: Dims) -> tuple[Config, ...]:
     if dims.layout == "inner1":
         shapes = [(2, 2), (2, 4), (4, 1), (4, 2), (4, 4), (8, 1), (8, 2)]
     else:
         shapes = [(4, 1), (8, 1), (16, 1), (32, 1)]
-    found = [_forward(dtype, hardware, dims)]
-    for threads in (THREADS, 2 * THREADS):
-        found += [_config(elements, unroll, hardware, threads) for elements, unroll in shapes]
-    return tuple(dict.fromkeys(found))
+    return tuple(
+        _config(elements, unroll, hardware, threads)
+        for threads in (THREADS, 2 * THREADS)
+        for elements, unroll in shapes
+    )
 
 
-def _backward_candidates(dtype: torch.dtype, hardware: Hardware, dims: Dims) -> tuple[Config, ...]:
-    """Of layout inner1 the same tile by more or fewer threads: a lane's sums stay its own."""
-    default = _backward(dtype, hardware, dims)
-    found = [default]
-    if dims.layout == "inner1":
-        for threads in (THREADS // 2, 2 * THREADS):
-            elements = default.block // threads
-            if elements:
-                warps = threads // hardware.warp_size
-                found.append(Config(elements, warps, default.unroll, hardware.warp_size))
-    return tuple(found)
-
-
-def _rules() -> dict[tuple[str, str], Rule]:
-    rules = {("forward", name): Rule(_forward, _forward_candidates) for name in ROW_LAYOUTS}
-    for name in ROW_LAYOUTS:
-        sums = "lanes" if name == "inner1" else "tiles"
-        rules["backward", name] = Rule(_backward, _backward_candidates, sums)  # type: ignore[arg-type]
-    return rules
-
-
-RULES = _rules()
+RULES = {
+    **{("forward", layout): Rule(_forward, _forward_choices) for layout in ROW_LAYOUTS},
+    **{("backward", layout): Rule(_backward) for layout in ROW_LAYOUTS},
+}

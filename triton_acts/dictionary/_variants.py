@@ -55,26 +55,11 @@ def _variants() -> Iterator[Variant]:
                 isinstance(dictionary, Nodes),
             )
             plan = partial(_plan, basis=basis(dictionary), shape=_LAYOUTS[layout])
-            bench = partial(_bench.rows, dictionary, num_nodes)
-            yield Variant(
-                name,
-                "forward",
-                layout,
-                2,
-                partial(plan, made=None),
-                dims,
-                partial(bench, "forward", dims),
-            )
-            may_vary = RULES["backward", dims.layout].sums == "lanes"
-            yield Variant(
-                name,
-                "backward",
-                layout,
-                3,
-                partial(plan, made=(True, True)),
-                dims,
-                partial(bench, "backward", dims) if may_vary else None,
-            )
+            bench = partial(_bench.rows, dictionary, num_nodes, dims)
+            forward = partial(plan, made=None)
+            yield Variant(name, "forward", layout, 2, forward, dims, bench)
+            backward = partial(plan, made=(True, True))
+            yield Variant(name, "backward", layout, 3, backward, dims)
             if name == "d20":
                 fixed = partial(plan, made=(True, False))
                 yield Variant(f"{name}_fixed", "backward", layout, 3, fixed, dims)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from triton_acts.tuning.bench import Scratch, rows_of, scratch
+from triton_acts.tuning.bench import Scratch, ends, reversed_copy, rows_of, scratch
 from triton_acts.tuning.config import Config
-from triton_acts.tuning.lookup import hardware_of
 from triton_acts.tuning.registry import RULES, Dims
+from triton_acts.tuning.target import hardware_of
 
 from ._define import Pointwise, launch
 from ._per_channel import PerChannel, launch_forward
@@ -31,8 +31,8 @@ def flat(
     """Forward, or backward from the input, over numel elements."""
     backward = direction == "backward"
     x = scratch((numel,), dtype, aligned, device)
-    out = torch.empty_like(x) if aligned else scratch((numel,), dtype, False, device)
-    g = x.flip(0) if aligned else scratch((numel,), dtype, False, device)
+    out = scratch((numel,), dtype, aligned, device)
+    g = reversed_copy(x, aligned) if backward else x
     inputs = (x, g) if backward else (x,)
     fn = op.slope if backward else op.fn
 
@@ -63,7 +63,7 @@ def rows(
     """Forward with a learned weight, over about numel elements in a layout of `Dims`."""
     shape = outer, channels, inner = rows_of(layout, numel)
     x = scratch(shape, dtype, aligned, device)
-    y = torch.empty_like(x) if aligned else scratch(shape, dtype, False, device)
+    y = scratch(shape, dtype, aligned, device)
     w = torch.linspace(0.1, 0.9, channels, device=device)
 
     def run(config: Config) -> None:
@@ -71,8 +71,7 @@ def rows(
 
     def sample() -> Iterator[tuple[Tensor, Tensor]]:
         wide = w.double().view(1, -1, 1)
-        count = max(1, min(outer, _SAMPLE // (channels * inner)))
-        for part in (slice(0, count), slice(-count, None)):
+        for part in ends(shape, _SAMPLE):
             yield y[part], op.composite(x[part].double(), wide)
 
     dims = Dims(layout)

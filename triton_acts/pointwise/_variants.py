@@ -43,31 +43,18 @@ def _row_default(dtype: torch.dtype, hardware: Hardware, _dims: Dims) -> Config:
     return Config(_LARGER * 16 // dtype.itemsize, warps, warp_size=hardware.warp_size)
 
 
-def _accesses(dtype: torch.dtype, hardware: Hardware, default: Config) -> tuple[Config, ...]:
+def _accesses(dtype: torch.dtype, hardware: Hardware, _dims: Dims) -> tuple[Config, ...]:
     """One, two and four 16-byte accesses a thread, in programs of 64 to 1024 threads."""
-    found = [default]
-    for elements in (16 // dtype.itemsize, 32 // dtype.itemsize, 64 // dtype.itemsize):
-        for threads in (64, 128, 256, 512, 1024):
-            warps = threads // hardware.warp_size
-            found.append(Config(elements, warps, warp_size=hardware.warp_size))
-    return tuple(dict.fromkeys(found))
+    return tuple(
+        Config(elements, threads // hardware.warp_size, warp_size=hardware.warp_size)
+        for elements in (16 // dtype.itemsize, 32 // dtype.itemsize, 64 // dtype.itemsize)
+        for threads in (64, 128, 256, 512, 1024)
+    )
 
 
-def _flat_candidates(dtype: torch.dtype, hardware: Hardware, dims: Dims) -> tuple[Config, ...]:
-    return _accesses(dtype, hardware, _flat_default(dtype, hardware, dims))
-
-
-def _row_candidates(dtype: torch.dtype, hardware: Hardware, dims: Dims) -> tuple[Config, ...]:
-    return _accesses(dtype, hardware, _row_default(dtype, hardware, dims))
-
-
-def _one_candidate(dtype: torch.dtype, hardware: Hardware, dims: Dims) -> tuple[Config, ...]:
-    return (_row_default(dtype, hardware, dims),)
-
-
-_FLAT = Rule(_flat_default, _flat_candidates)
-_ROWS = Rule(_row_default, _row_candidates)
-_SUMS = Rule(_row_default, _one_candidate, sums="tiles")  # the weight's gradient
+_FLAT = Rule(_flat_default, _accesses)
+_ROWS = Rule(_row_default, _accesses)
+_SUMS = Rule(_row_default)  # the weight's gradient
 
 
 def pointwise_spec(op: Pointwise) -> OpSpec:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from .commands import inspect
+from .commands import explain, golden, inspect, plan, promote, tune
 
 __all__ = ["main"]
 
-COMMANDS = (inspect,)
+COMMANDS = (tune, plan, explain, inspect, golden, promote)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .config import Config
 
-__all__ = ["Scratch", "rows_of", "scratch"]
+__all__ = ["Scratch", "ends", "reversed_copy", "rows_of", "scratch"]
 
 _SEED = 1602
 _TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
@@ -43,6 +44,9 @@ class Scratch:
     def check(self, config: Config) -> str:
         """What is wrong with the result of that config, "" for nothing."""
         self._launch_on_nan(config)
+        missing = sum(int(output.isnan().sum()) for output in self.outputs)
+        if missing:
+            return f"{missing} results are NaN or were never written"
         tolerance = _TOLERANCE[self.x.dtype]
         for found, expected in self.sample():
             scale = expected.abs().max().clamp_min(1e-30)
@@ -78,6 +82,25 @@ def scratch(
     late = 0 if aligned else 1
     flat = torch.empty(numel + late, dtype=dtype, device=device).normal_(generator=generator)
     return flat[late:].view(shape)
+
+
+def reversed_copy(x: Tensor, aligned: bool) -> Tensor:
+    """The elements from back to front: a second input, not to be mistaken for the first."""
+    out = scratch(tuple(x.shape), x.dtype, aligned, x.device)
+    out.view(-1).copy_(x.view(-1).flip(0))
+    return out
+
+
+def ends(shape: tuple[int, int, int], count: int) -> list[tuple[Any, ...]]:
+    """Indices of the first and of the last rows of [outer, channels, inner], about count elements.
+
+    Where there is one row of one channel, of its first and last elements.
+    """
+    outer, channels, inner = shape
+    if outer * channels == 1:
+        return [(..., slice(0, count)), (..., slice(-count, None))]
+    rows = max(1, min(outer, count // (channels * inner)))
+    return [(slice(0, rows),), (slice(-rows, None),)]
 
 
 def rows_of(layout: str, numel: int) -> tuple[int, int, int]:

@@ -98,7 +98,8 @@ def _parse_sass(text: str) -> list[Instruction]:
             barriers[operands.split(",")[0]] = index[int(goal[1], 16)]
         elif name == "BSYNC":
             successors = (barriers.get(operands.strip(), i + 1),)
-        elif name in ("BRA", "JMP"):
+        elif name in ("BRA", "JMP") or (conditional and opcode == "CALL.REL.NOINC"):
+            # the latter is how ptxas leaves a loop on sm_80 together; only subroutines come back
             if not goal or int(goal[1], 16) not in index:
                 raise RuntimeError(f"cannot follow the branch {opcode} {operands}")
             there = index[int(goal[1], 16)]

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import torch
 
-import triton_acts
 from triton_acts import _triton, gpus
+from triton_acts._version import __version__
 from triton_acts.gpus import GPU
-from triton_acts.tuning.records import Row
 
-__all__ = ["ROOT", "Device", "describe", "here"]
+from .records import Row
 
-ROOT = Path(__file__).resolve().parents[1]
+__all__ = ["Device", "checkout", "describe", "here"]
+
 MIN_FLUSH_BYTES = 512 * 2**20  # outlasts the host's part of a call, see `CudaClock`
 
 
@@ -68,7 +68,7 @@ def describe(device: Device, canary_gbps: float, seed: int, argv: list[str]) -> 
         "run_id": f"{time.strftime('%Y%m%dT%H%M%SZ', now)}-{device.slug}-{secrets.token_hex(3)}",
         "utc_time": time.strftime("%Y-%m-%dT%H:%M:%SZ", now),
         "commit": commit(),
-        "triton_acts": triton_acts.__version__,
+        "triton_acts": __version__,
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "triton": str(_triton.triton.__version__) if _triton.INSTALLED else "",
@@ -86,10 +86,19 @@ def describe(device: Device, canary_gbps: float, seed: int, argv: list[str]) -> 
     }
 
 
+def checkout() -> Path | None:
+    """The folder of the source checkout that runs; None for an installed package."""
+    root = Path(__file__).resolve().parents[2]
+    return root if (root / "pyproject.toml").is_file() and (root / "perf").is_dir() else None
+
+
 def commit() -> str:
     """The git commit of this checkout, with " dirty" where files differ; "" outside git."""
-    head = _output("git", "-C", str(ROOT), "rev-parse", "HEAD")
-    changed = _output("git", "-C", str(ROOT), "status", "--porcelain", "--", ".", ":!perf/records")
+    root = checkout()
+    if root is None:
+        return ""
+    head = _output("git", "-C", str(root), "rev-parse", "HEAD")
+    changed = _output("git", "-C", str(root), "status", "--porcelain", "--", ".", ":!perf/records")
     return f"{head}{' dirty' if changed else ''}" if head else ""
 
 
@@ -123,7 +132,11 @@ def _cpu_name() -> str:
 
 
 def _output(*command: str) -> str:
+    """What a command prints; "" if it is missing, fails or hangs."""
     if shutil.which(command[0]) is None:
         return ""
-    result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except subprocess.TimeoutExpired:
+        return ""
     return result.stdout.strip() if result.returncode == 0 else ""

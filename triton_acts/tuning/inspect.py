@@ -16,7 +16,7 @@ from .config import Config
 from .machine_code import Counts, count
 from .registry import REGISTRY, RULES, Hardware, Variant
 
-__all__ = ["COLUMNS", "DTYPES", "Row", "default_config", "hardware_of", "row_count", "rows"]
+__all__ = ["COLUMNS", "DTYPES", "Row", "default_config", "hardware_of_arch", "row_count", "rows"]
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
@@ -86,7 +86,7 @@ class Row:
 
 
 @cache
-def hardware_of(arch: str) -> Hardware:
+def hardware_of_arch(arch: str) -> Hardware:
     """That of an architecture's first GPU in the table.
 
     GPUs of an architecture differ in what the analytic rule asks only where their DRAM delivers
@@ -106,7 +106,7 @@ def hardware_of(arch: str) -> Hardware:
 def default_config(op: str, variant: Variant, dtype: torch.dtype, arch: str) -> Config:
     """The analytic config of a variant on an architecture."""
     rule = RULES[op, variant.direction, variant.dims.layout]
-    return rule.default(dtype, hardware_of(arch), variant.dims)
+    return rule.default(dtype, hardware_of_arch(arch), variant.dims)
 
 
 def rows(

@@ -19,14 +19,14 @@ _SMALL_PLANE = 256  # elements; below it accesses are narrow or lanes idle
 
 
 def bucket(numel: int) -> int:
-    """The size's octave, the whole part of log2 numel: never the raw size, which would be endless.
+    """The size's octave, log2 numel rounded: never the raw size, which would be endless.
 
     Raises:
         ValueError: numel is below 1.
     """
     if numel < 1:
         raise ValueError(f"numel must be at least 1, got {numel}")
-    return numel.bit_length() - 1
+    return (numel * numel).bit_length() // 2
 
 
 def key(op: str, direction: str, dtype: torch.dtype, aligned: bool, dims: Dims) -> str:

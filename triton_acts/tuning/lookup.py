@@ -7,7 +7,6 @@ rule. Files are read at the first call on a device, and then no more.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,10 +20,10 @@ from triton_acts import _triton, gpus
 from . import store
 from .config import Config, describe
 from .keys import bucket, key, layout_of, nearest
-from .registry import RULES, Dims, Hardware, Rule
+from .registry import RULES, Dims, Rule
+from .target import Target, index_of, target_of
 
-__all__ = ["Explanation", "Target", "answer", "config_override", "explain", "forget", "select"]
-__all__ += ["hardware_of", "target_of", "target_of_slug"]
+__all__ = ["Explanation", "answer", "config_override", "explain", "forget", "select"]
 
 
 @dataclass(frozen=True)
@@ -43,17 +42,7 @@ class Explanation:
     reason: str
 
 
-@dataclass(frozen=True)
-class Target:
-    """A GPU to look up configs for; it need not be there."""
-
-    slug: str
-    vendor: str
-    arch: str
-    hardware: Hardware
-
-
-_Question = tuple[str, str, torch.dtype, int, bool, int | torch.device | None, str, int, bool]
+_Question = tuple[str, str, torch.dtype, int, bool, int, str, int, bool]
 _known: dict[_Question, Config] = {}
 _overrides: dict[tuple[str, str], Config] = {}
 _files: dict[Target, tuple[tuple[str, str, store.ConfigFile], ...]] = {}
@@ -88,7 +77,9 @@ def select(
         ValueError: no kernel has that op, direction and layout, numel is below 1, or the device is
             no GPU.
     """
-    octave = numel.bit_length()
+    if type(device) is not int:
+        device = index_of(device)
+    octave = (numel * numel).bit_length() // 2
     question = (op, direction, dtype, octave, aligned, device, layout, num_nodes, free)
     config = _known.get(question)
     if config is not None:
@@ -106,6 +97,7 @@ def explain(
     direction: str = "forward",
     *,
     channel_dim: int | None = None,
+    num_parameters: int | None = None,
     num_nodes: int | None = None,
     free: bool = False,
 ) -> Explanation:
@@ -117,15 +109,19 @@ def explain(
         direction: "forward" or "backward".
         channel_dim: the channels' dimension where weights are learned: 1 by default for "kaf"; None
             for activations whose parameters are numbers.
+        num_parameters: 1 where all channels share one weight; by default each has its own.
         num_nodes: nodes of KAF's dictionary, 20 by default.
         free: whether they are free nodes.
 
     Raises:
-        ValueError: no kernel has that op and direction, or x is empty or on no GPU.
+        ValueError: no kernel has that op and direction, x is empty or on no GPU, or has no
+            dimension `channel_dim`.
     """
     learned = (op, direction, "flat") not in RULES
     layout = "flat"
-    if learned or channel_dim is not None:
+    if num_parameters == 1:
+        layout = "shared"
+    elif learned or channel_dim is not None:
         layout = _layout(x, 1 if channel_dim is None else channel_dim)
     nodes = (20 if num_nodes is None else num_nodes) if learned else 0
     aligned = x.data_ptr() % 16 == 0
@@ -135,8 +131,11 @@ def explain(
 
 
 def _layout(x: Tensor, channel_dim: int) -> str:
-    if x.dim() == 0:
-        return "shared"
+    if not -x.dim() <= channel_dim < x.dim():
+        raise ValueError(
+            f"explain: x of shape {tuple(x.shape)} has no dimension {channel_dim}; name "
+            "channel_dim, or num_parameters=1 where all channels share one weight"
+        )
     dense = torch.empty_like(x, device="meta")
     return layout_of(x.shape[channel_dim], dense.stride(channel_dim))
 
@@ -179,8 +178,9 @@ def config_override(op: str, config: Config, direction: str | None = None) -> It
 
 def forget() -> None:
     """Reads files and environment anew at the next call, as after a tune."""
+    global _files
     with _lock:
-        _files.clear()
+        _files = {}
         _start_anew()
 
 
@@ -214,7 +214,7 @@ def answer(
         return _overridden(rule, chosen.on(default.warp_size), default, op, direction, dims)
     if _triton.INTERPRETED:
         return Explanation(default, "interpreter", "Triton's interpreter pays by the program")
-    if rule.sums == "tiles":
+    if rule.choices is None:
         reason = "the only config: the order of its sums is a function of the shape alone"
         return Explanation(default, "analytic", reason)
     name = key(op, direction, dtype, aligned, dims)
@@ -223,7 +223,7 @@ def answer(
         near = nearest(sizes, octave)
         if near is not None:
             config = _fitting(sizes[near], target.hardware.warp_size)
-            if config is not None and rule.admits(config, default):
+            if config is not None:
                 reason = f"{where} has {name} for 2^{near} elements ({file.provenance['kind']})"
                 return Explanation(config, tier, reason)
     reason = f"no file has {name} within two octaves of 2^{octave} elements"
@@ -241,20 +241,20 @@ def _fitting(config: Config, warp_size: int) -> Config | None:
 def _overridden(
     rule: Rule, chosen: Config, default: Config, op: str, direction: str, dims: Dims
 ) -> Explanation:
-    if rule.admits(chosen, default):
+    if rule.choices is not None or chosen == default:
         return Explanation(chosen, "override", "config_override is active")
-    allowed = "this config" if rule.sums == "tiles" else "those with its tile and unroll"
     raise ValueError(
         f"config_override: {op} {direction} in layout {dims.layout} adds up in an order that only "
-        f"the shape decides, which {describe(chosen)} would change; allowed is {allowed}: "
+        f"the shape decides, which {describe(chosen)} would change; allowed is "
         f"{describe(default)}; name the other direction to leave this one alone"
     )
 
 
 def _sources(target: Target) -> tuple[tuple[str, str, store.ConfigFile], ...]:
-    found = _files.get(target)
+    files = _files  # one that `forget` replaces meanwhile must not get old content
+    found = files.get(target)
     if found is None:
-        found = _files[target] = tuple(_read(target))
+        found = files[target] = tuple(_read(target))
     return found
 
 
@@ -272,51 +272,6 @@ def _read(target: Target) -> Iterator[tuple[str, str, store.ConfigFile]]:
         file = store.shipped(name)
         if file is not None:
             yield tier, f"shipped {name}.json", file
-
-
-def target_of(device: int | torch.device | None) -> Target:
-    """The GPU at hand; TRITON_ACTS_GPU replaces its slug.
-
-    Raises:
-        ValueError: the device is no GPU, or TRITON_ACTS_GPU is no slug.
-    """
-    if _triton.INTERPRETED:
-        return Target("interpreter", "none", "none", Hardware())
-    index = _index(device)
-    gpu = gpus.identify(index)
-    slug = os.environ.get("TRITON_ACTS_GPU") or gpu.slug
-    return Target(store.check_slug(slug), gpu.vendor, gpu.arch, hardware_of(index))
-
-
-def hardware_of(device: int | torch.device | None) -> Hardware:
-    """What the analytic rules ask of a GPU that is there."""
-    if _triton.INTERPRETED:
-        return Hardware()
-    rate = gpus.device_rate(_index(device))
-    return Hardware(rate.warp_size, rate.bytes_per_clock_sm)
-
-
-def _index(device: int | torch.device | None) -> int:
-    """As `Tensor.get_device` says it: -1 for a CPU."""
-    if isinstance(device, int):
-        return device
-    if device is not None and device.type != "cuda":
-        return -1
-    index = None if device is None else device.index
-    return torch.cuda.current_device() if index is None else index
-
-
-def target_of_slug(slug: str) -> Target:
-    """A GPU of the table, there or not.
-
-    Raises:
-        ValueError: the table has no such GPU.
-    """
-    gpu = gpus.constants(slug)
-    if gpu is None:
-        known = ", ".join(gpu.slug for gpu in gpus.table())
-        raise ValueError(f"unknown GPU {slug!r}, allowed are {known}")
-    return Target(slug, gpu.vendor, gpu.arch, Hardware(gpu.warp_size, gpu.bytes_per_clock_sm))
 
 
 def _unknown(function: str, op: str, direction: str, layout: str | None) -> str:

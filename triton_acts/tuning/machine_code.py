@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from triton_acts import _triton
 from .control_flow import Instruction, full_path, parse
 from .registry import Plan, Pointer
 
-__all__ = ["Counts", "Resources", "count", "disassemble", "resources", "tally"]
+__all__ = ["Counts", "Pass", "Resources", "count", "disassemble", "full_pass", "resources", "tally"]
 
 _MUFU = re.compile(r"MUFU|v_(exp|log|rcp|rsq|sqrt|sin|cos|tanh)(_iflag)?_(f|bf)\d")
 _FP32 = re.compile(
@@ -67,8 +68,42 @@ class Counts:
     spill_bytes: int
 
 
+@dataclass(frozen=True)
+class Pass:
+    """One pass of a thread over full blocks.
+
+    Attributes:
+        path: its instructions.
+        tile: elements of a tile that a thread handles.
+        itemsize: bytes of an element of x.
+    """
+
+    path: Sequence[Instruction]
+    tile: int
+    itemsize: int
+
+    @property
+    def elements(self) -> int:
+        """Elements that it handles: those it stores, or a tile where it stores nothing."""
+        return sum(i.stores for i in self.path) // self.itemsize or self.tile
+
+    def opcodes(self) -> dict[str, float]:
+        """Instructions for one element by opcode, without modifiers ("FFMA") and NOPs."""
+        found = Counter(i.opcode.split(".")[0] for i in self.path if not i.idle)
+        return {opcode: number / self.elements for opcode, number in found.items()}
+
+
 def count(compiled: Any, plan: Plan) -> Counts:
     """Counts a kernel that `compile_plan` compiled.
+
+    Raises:
+        RuntimeError: the disassembler failed or printed nothing, or no path handles whole tiles.
+    """
+    return tally(full_pass(compiled, plan), resources(compiled))
+
+
+def full_pass(compiled: Any, plan: Plan) -> Pass:
+    """The pass over full blocks that is counted.
 
     Raises:
         RuntimeError: the disassembler failed or printed nothing, or no path handles whole tiles.
@@ -77,7 +112,7 @@ def count(compiled: Any, plan: Plan) -> Counts:
     tile = max(1, plan.elements // threads)
     itemsize = next(a.dtype.itemsize for a in plan.args.values() if isinstance(a, Pointer))
     path = full_path(parse(disassemble(compiled)), tile * itemsize)
-    return tally(path, tile, itemsize, resources(compiled))
+    return Pass(path, tile, itemsize)
 
 
 def disassemble(compiled: Any) -> str:
@@ -129,9 +164,9 @@ def _cuobjdump(compiled: Any, option: str) -> tuple[str, str]:
     return done.stdout, " ".join(done.stderr.split()) if done.returncode else ""
 
 
-def tally(path: Sequence[Instruction], tile: int, itemsize: int, used: Resources) -> Counts:
-    """Counts per element of a path; it handles `tile` elements where it stores nothing."""
-    elements = sum(i.stores for i in path) // itemsize or tile
+def tally(one: Pass, used: Resources) -> Counts:
+    """Counts per element of a pass."""
+    path, elements = one.path, one.elements
     opcodes = [i.opcode for i in path if not i.idle]
     return Counts(
         instr_per_elt=len(opcodes) / elements,
@@ -139,7 +174,7 @@ def tally(path: Sequence[Instruction], tile: int, itemsize: int, used: Resources
         fp32_per_elt=sum(bool(_FP32.match(o)) for o in opcodes) / elements,
         load_bytes=_prevailing([i.loads for i in path if i.loads]),
         store_bytes=_prevailing([i.stores for i in path if i.stores]),
-        thread_load_bytes=sum(i.loads for i in path) * tile // elements,
+        thread_load_bytes=sum(i.loads for i in path) * one.tile // elements,
         regs=used.regs,
         spill_bytes=used.spill_bytes,
     )

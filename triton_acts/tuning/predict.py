@@ -12,7 +12,15 @@ from triton_acts.gpus import GPU
 
 from .machine_code import Counts
 
-__all__ = ["LATENCY_S", "LAUNCH_S", "Prediction", "occupancy_factor", "predict", "resident_warps"]
+__all__ = [
+    "LATENCY_S",
+    "LAUNCH_S",
+    "REGISTERS",
+    "Prediction",
+    "occupancy_factor",
+    "predict",
+    "resident_warps",
+]
 
 LATENCY_S = 700e-9  # of a DRAM access under load
 LAUNCH_S = 3e-6  # an empty kernel
@@ -72,10 +80,10 @@ def occupancy_factor(gpu: GPU, counts: Counts, num_warps: int) -> float:
 
 
 # Registers of a multiprocessor: 64 Ki on NVIDIA; 512 for each of 64 lanes on 4 SIMDs on AMD's CDNA.
-_REGISTERS = {"nvidia": 65536, "amd": 4 * 512 * 64}
+REGISTERS = {"nvidia": 65536, "amd": 4 * 512 * 64}
 
 
 def resident_warps(gpu: GPU, regs: int, num_warps: int) -> int:
     """Warps that fit a multiprocessor, in whole programs; registers come in units of 8 a thread."""
-    by_registers = _REGISTERS[gpu.vendor] // (max(8, -(-regs // 8) * 8) * gpu.warp_size)
+    by_registers = REGISTERS[gpu.vendor] // (max(8, -(-regs // 8) * 8) * gpu.warp_size)
     return max(1, min(gpu.warps_per_sm, by_registers) // num_warps) * num_warps

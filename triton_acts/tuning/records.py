@@ -229,6 +229,7 @@ RESULTS = Schema(
         "block": int,
         "elements_per_thread": int,
         "num_warps": int,
+        "unroll": int,
         "config_source": str,
         "is_winner": bool,
         "ms_p20": float,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -58,21 +58,21 @@ class Rule:
 
     Attributes:
         default: the analytic config of a dtype on some hardware.
-        candidates: the configs worth trying there, the default among them.
-        sums: what adds up elements, and so what a config may not change: "none"; "lanes", partial
-            sums of each lane, so tile and unroll stay; "tiles", sums across a tile, so all stays.
+        choices: what else is worth trying there; None for kernels that add up elements. Their
+            config is a function of the shape alone: with the tile the order of a sum changes, and
+            with the elements a thread which products the compiler fuses into it (KAF's backward on
+            sm_120: 57 fused multiply-adds an element of 2 elements a thread, 58 of 4).
     """
 
     default: Callable[[torch.dtype, Hardware, Dims], Config]
-    candidates: Callable[[torch.dtype, Hardware, Dims], tuple[Config, ...]]
-    sums: Literal["none", "lanes", "tiles"] = "none"
+    choices: Callable[[torch.dtype, Hardware, Dims], tuple[Config, ...]] | None = None
 
-    def admits(self, config: Config, default: Config) -> bool:
-        """True if the config computes the bits that the default computes."""
-        if self.sums == "none" or config == default:
-            return True
-        same_tile = (config.block, config.unroll) == (default.block, default.unroll)
-        return self.sums == "lanes" and same_tile
+    def candidates(self, dtype: torch.dtype, hardware: Hardware, dims: Dims) -> tuple[Config, ...]:
+        """The default, and what else is worth trying."""
+        default = self.default(dtype, hardware, dims)
+        if self.choices is None:
+            return (default,)
+        return tuple(dict.fromkeys((default, *self.choices(dtype, hardware, dims))))
 
 
 class Bench(Protocol):

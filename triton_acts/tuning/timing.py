@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 __all__ = ["YARDSTICK", "Call", "Clock", "CudaClock", "HostClock", "Timing", "measure"]
-__all__ += ["quantile", "summarise", "yardstick"]
+__all__ += ["canary", "quantile", "summarise", "yardstick"]
 
 Call = Callable[[], object]
 YARDSTICK = "yardstick"
@@ -145,23 +145,42 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[low] + (position - low) * (ordered[high] - ordered[low])
 
 
-def yardstick(x: Tensor, reads: int) -> tuple[str, Call]:
-    """The plain aten call that moves the same bytes: its name, and the call.
+def yardstick(x: Tensor, *reads: int) -> tuple[str, Call]:
+    """The plain aten calls that move the same bytes: their names, and a call of all of them.
 
     Args:
         x: one of the tensors; the others get its dtype and strides.
-        reads: tensors of x's size that the work reads, 1 or 2; it writes one.
+        *reads: for each pass over memory the tensors of x's size that it reads, 1 or 2; it writes
+            one. A forward is 1, a backward 2, both after each other are 1, 2.
 
     Raises:
-        ValueError: reads is neither 1 nor 2.
+        ValueError: a pass reads neither 1 nor 2, or there is none.
     """
-    if reads == 1:
-        out = torch.empty_like(x)
-        return "copy", lambda: out.copy_(x)
-    if reads == 2:
-        other, out = torch.ones_like(x), torch.empty_like(x)
-        return "add", lambda: torch.add(x, other, out=out)
-    raise ValueError(f"yardstick: reads must be 1 (copy) or 2 (add), got {reads}")
+    if not reads or not set(reads) <= {1, 2}:
+        raise ValueError(f"yardstick: reads must be 1 (copy) or 2 (add), got {reads}")
+    out = torch.empty_like(x)
+    other = torch.ones_like(x) if 2 in reads else x
+    passes: dict[int, tuple[str, Call]] = {
+        1: ("copy", lambda: out.copy_(x)),
+        2: ("add", lambda: torch.add(x, other, out=out)),
+    }
+    names, calls = zip(*(passes[n] for n in reads), strict=True)
+    if len(calls) == 1:
+        return names[0], calls[0]
+
+    def all_of_them() -> None:
+        for call in calls:
+            call()
+
+    return " + ".join(names), all_of_them
+
+
+def canary(device: torch.device, clock: Clock) -> float:
+    """GB/s of a plain copy of 64 MiB: a run on a disturbed machine shows here."""
+    x = torch.randn(1 << 24, device=device)
+    _, copy = yardstick(x, 1)
+    result = measure({}, copy, clock, budget_s=0.5)[YARDSTICK]
+    return 2 * x.nbytes / result.ms_p50 / 1e6
 
 
 class HostClock:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import os
+import math
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import TextIO, TypeVar
+from contextlib import contextmanager
+from typing import TypeVar
+
+from triton_acts.tuning.writing import write_csv, write_text
 
 __all__ = ["table", "with_progress", "write_csv", "write_text"]
 
@@ -32,59 +31,60 @@ def table(columns: Sequence[str], cells: Sequence[Mapping[str, str]], text: set[
     )
 
 
-def write_csv(file: Path, columns: Sequence[str], cells: Iterable[Mapping[str, str]]) -> None:
-    """Writes the whole file or leaves the old one."""
-    rows = list(cells)
+def with_progress(
+    items: Iterable[Item], total: int, doing: str, unit: str, limit_s: float = math.inf
+) -> Iterator[Item]:
+    """Passes items on; on stderr a bar on a terminal that has rich, else a line now and then.
 
-    def fill(stream: TextIO) -> None:
-        writer = csv.DictWriter(stream, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    Args:
+        items: passed on.
+        total: their number.
+        doing: "tuning", ...
+        unit: what they are, for people.
+        limit_s: seconds after which the work ends, done or not.
+    """
+    started = time.monotonic()
 
-    _replace(file, fill)
+    def left(done: int) -> float:
+        spent = time.monotonic() - started
+        rest = spent / done * (total - done) if done else math.inf
+        return max(0.0, min(rest, limit_s - spent))
 
-
-def write_text(file: Path, text: str) -> None:
-    """Writes the whole file or leaves the old one."""
-    _replace(file, lambda stream: stream.write(text))
-
-
-def _replace(file: Path, fill: Callable[[TextIO], object]) -> None:
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=file.name, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", newline="", encoding="utf-8") as stream:
-            fill(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(file)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            Path(temporary).unlink()
-        raise
+    with _reporter(doing, total, unit) as report:
+        report(0, left(0))
+        for done, item in enumerate(items, 1):
+            yield item
+            report(done, left(done))
 
 
-def with_progress(items: Iterable[Item], total: int, doing: str, unit: str) -> Iterator[Item]:
-    """Passes items on; on stderr a bar on a terminal that has rich, else a line now and then."""
-    track = _track(doing) if sys.stderr.isatty() else None
-    if track is not None:
-        yield from track(items, total)
-        return
-    started = last = time.monotonic()
-    for done, item in enumerate(items, 1):
-        yield item
+@contextmanager
+def _reporter(doing: str, total: int, unit: str) -> Iterator[Callable[[int, float], None]]:
+    """What is told how many are done, and how many seconds are left."""
+    if sys.stderr.isatty():
+        try:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        except ImportError:
+            pass
+        else:
+            texts = (TextColumn("{task.fields[unit]}{task.fields[left]}"),)
+            columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), *texts)
+            with Progress(*columns, console=Console(stderr=True)) as bar:
+                task = bar.add_task(doing, total=total, unit=unit, left="")
+                yield lambda done, left: bar.update(task, completed=done, left=_left(left))
+            return
+    last = -math.inf
+
+    def line(done: int, left: float) -> None:
+        nonlocal last
         now = time.monotonic()
         if now - last > _SECONDS_BETWEEN_NEWS:
             last = now
-            left = (now - started) / done * (total - done)
-            sys.stderr.write(f"{doing}: {done} of {total} {unit}, about {left:.0f} s left\n")
+            sys.stderr.write(f"{doing}: {done} of {total} {unit}{_left(left)}\n")
+            sys.stderr.flush()
+
+    yield line
 
 
-def _track(doing: str) -> Callable[[Iterable[Item], int], Iterable[Item]] | None:
-    """A rich progress bar on stderr, None where rich is not installed."""
-    try:
-        from rich.console import Console
-        from rich.progress import track
-    except ImportError:
-        return None
-    return lambda items, total: track(items, doing, total=total, console=Console(stderr=True))
+def _left(seconds: float) -> str:
+    return f", about {seconds:.0f} s left" if math.isfinite(seconds) else ""

@@ -1,0 +1,229 @@
+"""The training step, which is what people pay for: what each activation costs over ReLU."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from perf.cases import BOTH, PEAK_MEMORY
+from perf.models import ACTIVATIONS, Step, Training
+from perf.progress import progress
+from perf.providers import one_line
+from perf.step_memory import peak
+from perf.timed import timed
+from triton_acts.tuning import timing
+from triton_acts.tuning.device import Device
+from triton_acts.tuning.records import RESULTS, Row
+from triton_acts.tuning.timing import Clock
+
+__all__ = ["TRAINING", "failures", "measure_steps", "prices", "summary"]
+
+TRAINING = "training step"  # the op of the rows
+RELU, KAF, PUBLISHED = "relu", "kaf", "kaf as published"
+OURS = ("penalized_tanh", KAF)
+CHECKED = 4  # steps in which the loss has to fall
+# Of the losses of both forms of KAF in these steps: 5e-6 and 4e-4 were seen
+AGREEMENT = {torch.float32: 1e-4, torch.bfloat16: 1e-2}
+
+
+def measure_steps(
+    todo: Sequence[Step],
+    device: Device,
+    clock: Clock,
+    run_id: str,
+    budget_s: float,
+    deadline: float,
+) -> Iterator[Row]:
+    """Checks every activation in every step, times those that learn; rows of time and of memory.
+
+    Args:
+        todo: the steps.
+        device: where.
+        clock: times the rounds, in which the activations of one step take turns.
+        run_id: goes into the rows.
+        budget_s: seconds for the timed rounds of one step.
+        deadline: `time.monotonic()` after which nothing more begins; a row says so.
+    """
+    with progress("training", len(todo)) as bar:
+        for step in todo:
+            bar.step(f"{step.variant}, batch {step.batch}")
+            if step.left_out:
+                status = dict.fromkeys(ACTIVATIONS, f"left out: {step.left_out}")
+                yield from (_row(step, run_id, name, text) for name, text in status.items())
+                continue
+            ready, status = _prepare(step, device.torch, deadline)
+            yield from _timed(step, ready, status, clock, run_id, budget_s)
+            if step.memory:
+                yield from _memory(step, ready, status, device, run_id, deadline)
+
+
+def _prepare(
+    step: Step, device: torch.device, deadline: float
+) -> tuple[dict[str, Training], dict[str, str]]:
+    """What is ready to be timed, and the status of every activation."""
+    torch._dynamo.reset()
+    ready: dict[str, Training] = {}
+    losses: dict[str, list[float]] = {}
+    status: dict[str, str] = {}
+    slowest = 0.0
+    for name in ACTIVATIONS:
+        begin = time.monotonic()
+        if begin + slowest >= deadline:
+            status[name] = "left out: out of time"
+            continue
+        try:
+            training = Training(step, name, device)
+            losses[name] = [training().item() for _ in range(CHECKED)]
+        except torch.OutOfMemoryError:
+            status[name] = "left out: out of memory"
+        except Exception as problem:
+            kind = "not available" if step.mode == "compiled" else "failed"
+            status[name] = f"{kind}: {one_line(problem)}"
+        else:
+            ready[name], status[name] = training, _fault(losses[name])
+        slowest = max(slowest, time.monotonic() - begin)
+    if status[KAF] == status[PUBLISHED] == "ok":
+        pairs = zip(losses[KAF], losses[PUBLISHED], strict=True)
+        apart = max(abs(ours / theirs - 1) for ours, theirs in pairs)
+        if not apart <= AGREEMENT[step.dtype]:
+            status[KAF] = f"wrong: its losses are {apart:.1e} from those of {PUBLISHED}"
+    return {name: call for name, call in ready.items() if status[name] == "ok"}, status
+
+
+def _fault(losses: Sequence[float]) -> str:
+    """Either "ok", or "wrong" where a model does not learn."""
+    first, last = losses[0], losses[-1]
+    if all(map(math.isfinite, losses)) and last < first:
+        return "ok"
+    return f"wrong: the loss goes from {first:.4g} to {last:.4g} in {len(losses)} steps"
+
+
+def _timed(
+    step: Step,
+    ready: Mapping[str, Training],
+    status: Mapping[str, str],
+    clock: Clock,
+    run_id: str,
+    budget_s: float,
+) -> Iterator[Row]:
+    """A row of time for every activation."""
+    if not ready:
+        yield from (_row(step, run_id, name, text) for name, text in status.items())
+        return
+    _, copy = timing.yardstick(next(iter(ready.values())).x, 1)  # recorded nowhere
+    times = timing.measure(ready, copy, clock, budget_s)
+    for name, text in status.items():
+        row = _row(step, run_id, name, text)
+        if name in ready:
+            found = times[name]
+            row |= {"ms_p20": found.ms_p20, "ms_p50": found.ms_p50, "ms_p80": found.ms_p80}
+            if found.error:
+                row["status"] = " ".join(f"failed: {found.error}".split())
+        yield row
+
+
+def _memory(
+    step: Step,
+    ready: Mapping[str, Training],
+    status: Mapping[str, str],
+    device: Device,
+    run_id: str,
+    deadline: float,
+) -> Iterator[Row]:
+    """A row of peak memory for every activation; `bytes` is what a step needs at most.
+
+    That is beyond weights, momentum and inputs.
+    """
+    for name, text in status.items():
+        found: int | None = None
+        if name in ready and time.monotonic() >= deadline:
+            text = "left out: out of time"
+        elif name in ready:
+            found, text = peak(step, name, ready[name], device.torch)
+        yield _row(step, run_id, name, text, f"/{PEAK_MEMORY}") | {"bytes": found}
+
+
+def _row(step: Step, run_id: str, activation: str, status: str, mode: str = "") -> Row:
+    """A row of the results file without numbers."""
+    return dict.fromkeys(RESULTS.columns) | {
+        "run_id": run_id,
+        "op": TRAINING,
+        "variant": f"{step.variant}{mode}",
+        "direction": BOTH,
+        "provider": activation,
+        "dtype": str(step.dtype).removeprefix("torch."),
+        "shape": "x".join(map(str, step.sizes)),
+        "layout": "contiguous",
+        "numel": math.prod(step.sizes),
+        "status": status,
+    }
+
+
+def prices(rows: Sequence[Row]) -> list[Row]:
+    """What each activation costs in each step, in the rows' order.
+
+    Returns:
+        Rows of run_id, model, mode, dtype, shape, provider, ms (median), ratio (to ReLU's ms),
+        bytes (peak memory), memory_ratio (to ReLU's) and status; None where it is not known.
+    """
+    ms: dict[tuple[object, ...], float] = {}
+    peak: dict[tuple[object, ...], int] = {}
+    steps = [row for row in rows if row["op"] == TRAINING]
+    for row in steps:
+        found = timed(row)
+        if found is not None:
+            ms[_key(row)] = found.p50
+        elif isinstance(row["bytes"], int) and row["status"] == "ok":
+            peak[_key(row)] = row["bytes"]
+    table: list[Row] = []
+    for row in steps:
+        variant = str(row["variant"])
+        if variant.endswith(f"/{PEAK_MEMORY}"):
+            continue
+        model, _, mode = variant.partition("/")
+        own, relu = _key(row), _key(row | {"provider": RELU})
+        line = {name: row[name] for name in ("run_id", "dtype", "shape", "provider", "status")}
+        line |= {"model": model, "mode": mode, "ms": ms.get(own), "bytes": peak.get(own)}
+        line |= {"ratio": _ratio(ms, own, relu), "memory_ratio": _ratio(peak, own, relu)}
+        table.append(line)
+    return table
+
+
+def _key(row: Row) -> tuple[object, ...]:
+    """What a time and a memory have in common."""
+    variant = str(row["variant"]).removesuffix(f"/{PEAK_MEMORY}")
+    return variant, *(row[name] for name in ("run_id", "dtype", "shape", "provider"))
+
+
+def _ratio(of: Mapping[Any, float], own: object, relu: object) -> float | None:
+    return of[own] / of[relu] if own in of and of.get(relu) else None
+
+
+def summary(meta: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
+    """A line for the time and the memory of each step that was measured."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for line in prices(rows):
+        where = f"{line['model']}, {line['mode']}, {meta['gpu_slug']}"
+        for title, name in (("price", "ratio"), ("peak memory", "memory_ratio")):
+            if line["provider"] != RELU and line[name] is not None:
+                text = f"{line['provider']} {line[name]:.3g}"
+                found.setdefault((title, where), []).append(text)
+    return [
+        f"{TRAINING}, {title} over ReLU: {', '.join(texts)} ({where})"
+        for (title, where), texts in found.items()
+    ]
+
+
+def failures(rows: Sequence[Row]) -> list[str]:
+    """The steps in which an activation of ours was wrong or raised: such a run has not passed."""
+    return [
+        f"{TRAINING} {row['variant']} {row['dtype']} {row['provider']}: {row['status']}"
+        for row in rows
+        if row["op"] == TRAINING
+        and row["provider"] in OURS
+        and str(row["status"]).startswith(("wrong", "failed"))
+    ]

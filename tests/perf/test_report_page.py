@@ -1,0 +1,308 @@
+"""report.md and index.html: complete, self-contained, honest about what is predicted."""
+
+import base64
+import math
+import re
+from html.parser import HTMLParser
+
+import pytest
+from support import fake_records
+
+from perf import __main__ as command
+from perf import frames, page, panels, report, static
+from perf.section import NOT_YET, Picture, Section
+
+PREDICTED = [
+    dict.fromkeys(static.COLUMNS, "1")
+    | {"op": "kaf", "variant": "d20", "direction": "forward", "dtype": "bfloat16"}
+    | {"layout": "inner1", "arch": "sm_90", "gpu": "h200", "predicted_gbps": "2538"}
+    | {"predicted_bound": "issue", "basis": static.BASIS}
+]
+TITLES = [
+    "Summary",
+    "Throughput against size",
+    "Share of the yardstick",
+    "KAF: cost against the number of nodes",
+    "Memory",
+    "Training step",
+    "Block sizes",
+    "Predicted against measured",
+    "Static table: predicted from machine code, upper bound",
+    "All measurements",
+    "Runs",
+]
+
+
+class Page(HTMLParser):
+    """What a browser would see: headings, captions, tables, images, links, and all text."""
+
+    VOID = ("img", "meta", "wbr")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.links, self.images, self.ids = [], [], [], []
+        self.texts = {}
+        self.tables = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.links += [attrs[name] for name in ("src", "href") if name in attrs]
+        self.ids += [attrs["id"]] if "id" in attrs else []
+        if tag == "img":
+            self.images.append(attrs)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("th", "td"):
+            self.tables[-1][-1].append("")
+        if tag not in self.VOID:
+            self.open.append(tag)
+            self.texts.setdefault(tag, []).append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        for tag in self.open:
+            self.texts[tag][-1] += data
+        if self.open and {"th", "td"} & set(self.open):
+            self.tables[-1][-1][-1] += data
+
+    @property
+    def text(self):
+        return self.texts["body"][0]
+
+    def table(self, *columns):
+        """The first table with these columns among its own."""
+        return next(t for t in self.tables if set(columns) <= set(t[0]))
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    return fake_records.write(tmp_path_factory.mktemp("records"))
+
+
+@pytest.fixture(scope="module")
+def book(records):
+    return report.load([records])
+
+
+@pytest.fixture(scope="module")
+def paths(book, tmp_path_factory):
+    return report.write(tmp_path_factory.mktemp("report"), book, PREDICTED)
+
+
+@pytest.fixture(scope="module")
+def full(paths):
+    return Page(paths[1].read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Records of a CPU alone, which draw quickly."""
+    return fake_records.write(tmp_path / "records", ["cpu"])
+
+
+def test_every_section_is_there(full, paths):
+    assert full.texts["h2"] == TITLES
+    markdown = paths[0].read_text(encoding="utf-8")
+    assert re.findall(r"^## (.*)$", markdown, re.M) == TITLES
+
+
+def test_nothing_is_loaded_from_elsewhere(full, paths):
+    """All links lead to places in the page, and all images are inside."""
+    assert full.links
+    for link in full.links:
+        assert link.startswith(("#", "data:image/svg+xml;base64,")), link[:80]
+    assert {link[1:] for link in full.links if link.startswith("#")} == set(full.ids)
+    text = paths[1].read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert not re.search(r"@import|url\(", text)
+
+
+def test_the_charts_load_nothing_either(full):
+    for image in full.images:
+        chart = base64.b64decode(image["src"].split(",", 1)[1]).decode()
+        links = re.findall(r'href="([^"]*)"', chart)
+        assert all(link.startswith(("#", "data:image/png;base64,")) for link in links)
+        assert "<script" not in chart
+        assert image["alt"]
+
+
+def test_every_chart_of_three_devices_is_there(full):
+    captions = full.texts["figcaption"]
+    for slug in fake_records.DEVICES:
+        assert sum(
+            f"{slug}, " in caption and "rate against size" in caption for caption in captions
+        )
+        assert any(caption.startswith("Share of the yardstick") and slug in caption
+                   for caption in captions)  # fmt: skip
+        assert any(
+            caption.startswith("Price over ReLU") and slug in caption for caption in captions
+        )
+    for slug in ("h200", "mi300x"):
+        assert any(c.startswith(f"{slug}: time of every candidate") for c in captions)
+    assert len(captions) == len(full.images) == 10
+
+
+def test_the_summary_says_what_was_measured_on_what(full):
+    assert "h200: NVIDIA H200. Newest run 2026-03-01, torch 2.13.0" in full.text
+    assert "cpu: A CPU, 8 threads (no GPU: the plain PyTorch composite ran" in full.text
+    speeds = (
+        r"The pointwise ops are 2\.\d\d times as fast as eager, 1\.\d\d times as fast as "
+        r"torch.compile, 0\.9\d times as fast as a plain copy"
+    )
+    assert re.search(speeds, full.text)
+    head, *lines = full.table("op", "eager", "torch.compile")
+    assert head[2:] == ["cases", "eager", "torch.compile", "plain copy or add"]
+    assert [line[:2] for line in lines[:3]] == [
+        ["penalized_tanh scalar", way] for way in ("forward", "backward", "forward+backward")
+    ]
+    assert [line[0] for line in lines[-2:]] == ["kaf d20"] * 2  # other dictionaries run alone
+
+
+def test_predictions_are_labelled(full):
+    captions = full.texts["caption"] + full.texts["summary"] + full.texts["figcaption"]
+    where = [text for text in captions if "redicted" in text]
+    assert sum("Predicted rate, upper bound" in text for text in where) == 1
+    assert "Machine code, predicted" in where
+    assert sum(text.startswith("Predicted and measured on") for text in where) == 2
+    assert "2538 (issue)" in full.table("GPU", "kaf d20 forward inner1")[1]
+    head, *lines = full.table("measured (ms)")
+    assert head[6:] == ["predicted (ms)", "error of the prediction (%)", "predicted bound"]
+    assert all(line[8] == "dram" for line in lines)
+    for line in lines:
+        measured, predicted, error = map(float, line[5:8])
+        assert error == pytest.approx(100 * (predicted / measured - 1), abs=0.1)
+
+
+def test_the_training_table_has_the_price_over_relu(full):
+    head, *lines = full.table("model", "relu")
+    assert head == ["GPU", "model", "mode", "dtype", "relu", "penalized_tanh", "kaf",
+                    "kaf as published"]  # fmt: skip
+    (line,) = (line for line in lines if line[:3] == ["h200", "cnn", "eager"])
+    assert line[4:] == ["10 ms (1.00 x)", "10.6 ms (1.06 x)", "13.5 ms (1.35 x)", "88 ms (8.80 x)"]
+    assert len(lines) == 3 * 4
+    memory = [t for t in full.tables if "relu" in t[0]][1]
+    assert memory[1][4:6] == ["200 MiB (1.00 x)", "212 MiB (1.06 x)"]
+
+
+def test_block_sizes_are_a_pivot_by_gpu(full):
+    head, *lines = full.table("elements")
+    assert head[3:] == ["elements", "mi300x (measured)", "h200 (measured)"]
+    assert ["scaled_sigmoid", "forward", "bfloat16", "2^20 to 2^24", *["2048 / 4"] * 2] in lines
+
+
+def test_a_damaged_row_is_named_and_costs_nothing_else(small, tmp_path, capsys):
+    path = small / "cpu.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    whole = report.load([small])
+    place = next(i for i, line in enumerate(lines) if ",torch.compile," in line)
+    lines[place] = lines[place].replace(",contiguous,", ",contiguous,<b>many</b>", 1)
+    path.write_text("".join(lines))
+    assert command.main(["report", "--records", str(small), "--report", str(tmp_path)]) == 0
+    named = f"{path}, line {place + 1}: the row has numel = '<b>many</b>"
+    assert named in capsys.readouterr().err
+    assert named in (tmp_path / "report.md").read_text()
+    found = Page((tmp_path / "index.html").read_text())
+    assert found.texts["h2"] == [*TITLES, "Damaged records"]
+    assert named in found.text
+    assert "b" not in found.texts
+    left = report.load([small])
+    assert len(left.rows) == len(whole.rows) - 1
+
+
+def test_a_file_of_another_version_is_named(small, tmp_path):
+    old = tmp_path / "old"
+    fake_records.write(old, ["h200"])
+    text = (old / "h200.csv").read_text()
+    (old / "h200.csv").write_text(text.replace("unroll,", "", 1))
+    book = report.load([small, old])
+    assert len(book.problems) == 1
+    assert "h200.csv: not a file of measurement rows" in book.problems[0]
+    assert book.gpus == ["cpu"]
+
+
+def test_a_lost_run_costs_no_measurement(small):
+    (small / "runs.csv").unlink()
+    book = report.load([small])
+    assert book.gpus == ["cpu"]
+    assert book.name("cpu") == "cpu"
+    text = page.page("x", report.sections(book, []), seconds=0)
+    assert "cpu: cpu (no GPU" in Page(text).text
+
+
+def test_an_empty_folder_says_how_to_make_records(tmp_path, capsys):
+    assert command.main(["report", "--records", str(tmp_path), "--report", str(tmp_path)]) == 0
+    assert "python -m perf run" in capsys.readouterr().err
+    found = Page((tmp_path / "index.html").read_text())
+    assert "There are no records yet. Make some with make perf" in found.text
+    assert found.images == []
+    assert "`make perf`" in (tmp_path / "report.md").read_text()
+
+
+def test_what_is_missing_is_not_yet_measured(tmp_path):
+    """A run without memory, training or tuning says so in each of these sections."""
+    folder = fake_records.write(tmp_path, ["cpu"])
+    book = report.load([folder])
+    rows = book.rows[(book.rows["op"] == "scaled_sigmoid") & (book.rows["provider"] != "eager")]
+    bare = frames.Book(book.runs, rows, book.trials, [])
+    found = {section.title: section for section in report.sections(bare, [])}
+    for title in ("Memory", "Training step", "Predicted against measured"):
+        assert NOT_YET in found[title].text
+        assert not found[title].pictures
+    assert "Not yet measured with several D, nor predicted: cpu." in found[TITLES[3]].text
+    assert NOT_YET not in found["Share of the yardstick"].text
+
+
+def test_what_failed_everywhere_is_a_line_and_no_chart(small):
+    """Where neither memory nor a step can be had, the reasons stand in the tables."""
+    book = report.load([small])
+    gone = book.rows["variant"].str.endswith("/peak-memory") | (book.rows["op"] == "training step")
+    lost = dict.fromkeys(("ms_p20", "ms_p50", "ms_p80", "bytes"), math.nan)
+    rows = book.rows[gone].assign(status="failed: no answer", **lost)
+    kept = frames.Book(book.runs, rows, book.trials, [])
+    found = {section.title: section for section in report.sections(kept, [])}
+    assert found["Memory"].pictures == found["Training step"].pictures == []
+    ((_, memory),) = found["Memory"].tables
+    assert set(memory["status"]) == {"failed: no answer"}
+    ((_, steps),) = found["Training step"].tables
+    assert set(steps["kaf"]) == {"failed: no answer"}
+
+
+def test_without_matplotlib_there_are_tables_and_a_note(small, monkeypatch, tmp_path):
+    monkeypatch.setattr(panels, "installed", lambda: False)
+    monkeypatch.setattr(panels, "svg", lambda _: pytest.fail("drawn"))
+    _, path = report.write(tmp_path, report.load([small]), [])
+    found = Page(path.read_text())
+    assert found.images == []
+    assert found.texts["p"].count(page.NO_CHARTS.replace("`", "")) == 5
+    assert found.texts["h2"] == TITLES
+
+
+def test_charts_that_come_too_late_are_named(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(panels, "svg", lambda draw: drawn.append(draw) or b"<svg/>")
+    clock = iter([0.0, 1.0, 5.9, 6.0])
+    monkeypatch.setattr(page.time, "monotonic", lambda: next(clock))
+    pictures = [Picture(name, name) for name in ("first", "second", "third")]
+    found = Page(page.page("x", [Section("s", pictures=pictures)], seconds=6.0))
+    assert drawn == ["first", "second"]
+    assert found.texts["figcaption"] == ["first", "second"]
+    assert found.texts["p"] == [f"{page.LATE}third".replace("`", "")]
+
+
+def test_long_tables_are_folded(full):
+    folded = [t for t in full.tables if len(t) - 1 > page.LONG]
+    assert len(full.texts["details"]) == len(folded) > 0
+
+
+def test_the_report_lists_the_runs(full):
+    head, *lines = full.table("run", "UTC")
+    assert [line[0] for line in lines] == [
+        f"{stamp}-{slug}-abc123" for slug, (*_, stamp, _) in reversed(fake_records.DEVICES.items())
+    ]
+    assert head[3:7] == ["commit", "torch", "triton", "driver"]
