@@ -85,10 +85,8 @@ def training_price(by_gpu: Mapping[str, pd.DataFrame], palette: Mapping[str, str
     return _bars(frames, palette, "price", "step time relative to ReLU (ratio)", one=1)
 
 
-def node_cost(
-    by_gpu: Mapping[str, pd.DataFrame], palette: Mapping[str, str], predicted: bool
-) -> Any:
-    """KAF's time against its number of nodes; predicted marks are hollow, their lines dashed."""
+def node_cost(by_gpu: Mapping[str, pd.DataFrame], palette: Mapping[str, str]) -> Any:
+    """KAF's time against its number of nodes."""
     content = {
         f"{gpu}, {direction}\n{dtype}, {shape}": frame
         for gpu, rows in by_gpu.items()
@@ -97,17 +95,13 @@ def node_cost(
         )
     }
     providers = {name for rows in by_gpu.values() for name in rows["provider"]}
-    label, style = (", predicted", "--") if predicted else ("", "-")
-    handles = [line(palette[n], n + label, style) for n in palette if n in providers]
+    handles = [line(palette[n], n) for n in palette if n in providers]
     figure, axes = panels([1.8] * -(-len(content) // 2), 2, handles, title=0.5, left=0.9)
     for ax, (title, frame) in filled(axes, content):
         for provider, points in frame.groupby("provider", sort=False):
             colour = palette[str(provider)]
-            face = PREDICTED if predicted else colour
-            ax.plot(points["nodes"], points["us"], style, marker="o", color=colour, mfc=face)
-        ax.set(
-            title=title, xlabel="nodes D (count)", ylabel=f"time{label}\n(us a million elements)"
-        )
+            ax.plot(points["nodes"], points["us"], marker="o", color=colour)
+        ax.set(title=title, xlabel="nodes D (count)", ylabel="time\n(us a million elements)")
         ax.set_xlim(left=0)
         ax.set_ylim(0, 1.1 * frame["us"].max())
     return figure

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from functools import cache
 
 import pandas as pd
 
 from perf.static import BASIS, COLUMNS, NUMEL
 from triton_acts import gpus
-from triton_acts.tuning import golden
-from triton_acts.tuning.predict import predict
 from triton_acts.tuning.records import Row
 from triton_acts.tuning.registry import REGISTRY
 
-__all__ = ["node_cost", "tables", "text"]
+__all__ = ["tables", "text"]
 
 _KERNEL = ["op", "variant", "direction", "layout"]
 _COUNTS = {
@@ -30,7 +26,6 @@ _COUNTS = {
     "triton": "triton",
 }
 COLUMNS_SHOWN = 10  # of kernels side by side
-_ITEMSIZE = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 def text(predicted: Sequence[Row]) -> list[str]:
@@ -79,46 +74,3 @@ def _missing(predicted: Sequence[Row]) -> list[str]:
         for archs, names in ops.items()
         if archs
     ]
-
-
-def node_cost(slug: str) -> pd.DataFrame:
-    """KAF's predicted time by number of nodes on a GPU, in us a million elements.
-
-    From the golden table, with the columns of `frames.node_counts`; empty where less than two
-    numbers of nodes are known.
-    """
-    gpu = gpus.constants(slug)
-    lines = []
-    for entry in _golden() if gpu else ():
-        nodes = re.fullmatch(r"d(\d+)", entry.variant)
-        is_shown = (entry.op, entry.layout, entry.dtype) == ("kaf", "inner1", "bfloat16")
-        if gpu and nodes and is_shown and entry.arch == gpu.arch and entry.counts is not None:
-            tensors = {"forward": 2, "backward": 3}[entry.direction]
-            num_bytes = tensors * _ITEMSIZE[entry.dtype] * NUMEL
-            time = predict(gpu, entry.counts, num_bytes, NUMEL, entry.num_warps)
-            lines.append(
-                {
-                    "direction": entry.direction,
-                    "dtype": entry.dtype,
-                    "shape": f"{NUMEL >> 20} Mi elements",
-                    "provider": "triton_acts",
-                    "nodes": int(nodes[1]),
-                    "us": time.ms * 1e9 / NUMEL,
-                }
-            )
-    frame = pd.DataFrame(lines)
-    if frame.empty or frame["nodes"].nunique() < 2:
-        return pd.DataFrame()
-    # of several configs of one kernel the fastest
-    best = frame.groupby(["direction", "dtype", "shape", "provider", "nodes"], as_index=False)
-    return best["us"].min().sort_values(["direction", "nodes"], ascending=[False, True])
-
-
-@cache
-def _golden() -> tuple[golden.Entry, ...]:
-    """The golden table; nothing where it is missing or of another version."""
-    path = golden.default_file()
-    try:
-        return tuple(golden.read(path)) if path else ()
-    except (OSError, ValueError):
-        return ()

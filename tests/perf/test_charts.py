@@ -5,9 +5,7 @@ import re
 import pytest
 from support import fake_records
 
-from perf import frames, panels, report, static_views
-from triton_acts.tuning.golden import Entry
-from triton_acts.tuning.machine_code import Counts
+from perf import frames, panels, report
 
 mpl = pytest.importorskip("matplotlib")
 
@@ -17,19 +15,12 @@ UNIT = re.compile(r"\((MiB|GB/s|%|ms|ratio|count|elements|us a million elements)
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     """Every chart of the report by its caption, predictions of KAF's cost among them."""
-    counts = Counts(20.0, 3.0, 10.0, 16, 16, 16, 64, 0)
-    entries = tuple(
-        Entry("kaf", name, way, "inner1", "bfloat16", "sm_90", 8, 4, 1, counts, "3.7.1", "12")
-        for name in ("d20", "d64")
-        for way in ("forward", "backward")
-    )
     book = report.load([fake_records.write(tmp_path_factory.mktemp("records"))])
     single = book.rows[
         (book.rows["gpu"] != "h200") | ~book.rows["what"].str.match("kaf d(8|4|6|1)")
     ]
     book = frames.Book(book.runs, single, book.trials, [])
-    with pytest.MonkeyPatch.context() as patch, mpl.rc_context(panels.STYLE):
-        patch.setattr(static_views, "_golden", lambda: entries)
+    with mpl.rc_context(panels.STYLE):
         found = [p for section in report.sections(book, []) for p in section.pictures]
         return {picture.caption: picture.draw() for picture in found}
 
@@ -143,15 +134,9 @@ def hex_of(colour):
     return to_hex(colour)
 
 
-def test_predicted_marks_are_hollow_and_called_predicted(pictures):
-    (caption,) = (c for c in pictures if "lower bound" in c)
-    assert caption == "KAF's time against D on h200: predicted, a lower bound"
-    figure = pictures[caption]
-    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["triton_acts, predicted"]
-    for ax in figure.axes:
-        assert "predicted" in ax.get_ylabel()
-        assert all(line.get_markerfacecolor() == panels.PREDICTED for line in ax.lines)
-    (measured,) = (f for c, f in pictures.items() if c.startswith("KAF's") and c != caption)
+def test_what_is_measured_is_not_called_predicted(pictures):
+    """And the other way round."""
+    (measured,) = (f for c, f in pictures.items() if c.startswith("KAF's"))
     assert all("predicted" not in ax.get_ylabel() for ax in measured.axes)
     (errors,) = (f for c, f in pictures.items() if c.startswith("Predicted against"))
     assert all(ax.get_ylabel() == "predicted time (ms)" for ax in errors.axes)

@@ -5,11 +5,9 @@ import math
 import pytest
 from support import fake_records
 
-from perf import blocks, frames, static_views
+from perf import blocks, frames
 from triton_acts.tuning import records, store
 from triton_acts.tuning.config import Config
-from triton_acts.tuning.golden import Entry
-from triton_acts.tuning.machine_code import Counts
 from triton_acts.tuning.records import RESULTS, RUNS
 
 
@@ -130,23 +128,6 @@ def test_node_costs_are_in_us_a_million_elements(load):
     found = frames.node_counts(book.rows)
     assert found["nodes"].tolist() == [8, 20, 128]
     assert found["us"].tolist() == pytest.approx([8, 20, 128])
-
-
-def test_predicted_node_costs_come_from_the_golden_table(monkeypatch):
-    counts = Counts(20.0, 3.0, 10.0, 16, 16, 16, 64, 0)
-    entries = [
-        Entry("kaf", name, "forward", layout, "bfloat16", "sm_90", 8, 4, 1, counts, "3.7.1", "12")
-        for name in ("d64", "d20", "nodes20")
-        for layout in ("inner1", "innerN")
-    ]
-    monkeypatch.setattr(static_views, "_golden", lambda: tuple(entries))
-    found = static_views.node_cost("h200")
-    assert found["nodes"].tolist() == [20, 64]
-    assert (found["us"] > 0.8).all()  # 4 MB at 4800 GB/s
-    assert static_views.node_cost("mi300x").empty
-    assert static_views.node_cost("cpu").empty
-    monkeypatch.setattr(static_views, "_golden", lambda: tuple(entries[2:]))
-    assert static_views.node_cost("h200").empty
 
 
 def test_memory_is_relative_to_x(load):
