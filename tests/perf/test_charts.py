@@ -54,7 +54,7 @@ def test_providers_that_are_not_listed_get_colours_of_their_own():
 
 
 def test_every_axis_has_a_label_with_a_unit(pictures):
-    assert len(pictures) == 11
+    assert len(pictures) == 10
     for caption, figure in pictures.items():
         for ax in figure.axes:
             assert UNIT.search(ax.get_xlabel()), caption
