@@ -6,7 +6,7 @@ import pytest
 
 from triton_acts import _triton
 from triton_acts.tuning import __main__ as cli
-from triton_acts.tuning import golden
+from triton_acts.tuning import device, golden
 from triton_acts.tuning.registry import REGISTRY, RULES, OpSpec
 
 COMMAND = ["golden", "--op", "small", "--arch", "sm_90", "--file"]
@@ -101,7 +101,7 @@ def test_a_check_needs_a_file_and_a_checkout(file, capsys, monkeypatch):
 
 def test_an_installed_package_has_no_default_file(monkeypatch, tmp_path):
     assert golden.default_file().name == "golden.csv"
-    monkeypatch.setattr(golden, "__file__", str(tmp_path / "triton_acts" / "tuning" / "golden.py"))
+    monkeypatch.setattr(device, "__file__", str(tmp_path / "triton_acts" / "tuning" / "device.py"))
     assert golden.default_file() is None
 
 
