@@ -11,6 +11,7 @@ from triton_acts import _triton
 from triton_acts.tuning import __main__ as cli
 from triton_acts.tuning import exhaustive as module
 from triton_acts.tuning import lookup, promotion, records, store, timing, tuner
+from triton_acts.tuning.bench import Scratch
 from triton_acts.tuning.commands import tune as command
 from triton_acts.tuning.exhaustive import draw, exhaustive
 from triton_acts.tuning.jobs import jobs
@@ -102,6 +103,22 @@ def test_the_second_times_count_for_all(folder, clock):
     (found,) = compare(folder, clock, TODO[:1])
     assert found.best == C[5]
     assert (found.chosen_regret, found.predicted_regret) == pytest.approx((0.25, 0.1))
+
+
+def test_what_computes_other_bits_is_marked_and_never_the_best(folder, clock, monkeypatch):
+    """Finalists and others alike."""
+    real = Scratch.check
+
+    def check(self, config):
+        return "3 results differ" if config in (C[3], C[0]) else real(self, config)
+
+    monkeypatch.setattr(Scratch, "check", check)
+    (found,) = compare(folder, clock, TODO[:1])
+    assert found.best == C[5]
+    assert found.chosen_regret == pytest.approx(1.25 / 1.05 - 1)
+    statuses = [row["status"] for row in rows_of(folder)]
+    assert statuses.count("wrong: 3 results differ") == 2
+    assert statuses.count("ok") == len(CANDIDATES) - 2
 
 
 def test_a_gpu_without_constants_has_no_prediction(folder, clock):

@@ -16,7 +16,6 @@ from .device import Device
 from .jobs import Job
 from .outlook import candidates_for, choose, outlook
 from .records import RESULTS, Row
-from .registry import Bench
 from .screening import Screened, compiled_counts
 from .search import Found, Trial, measure_all
 from .target import Target, target_of
@@ -69,6 +68,8 @@ def exhaustive(
 ) -> Iterator[Regret]:
     """Times every candidate with 20 samples, and the best three and the choices once more.
 
+    Each is also held against float64 and the default's bits, and is never the best if it differs.
+
     Keys that do not fit the memory, or whose candidates all fail, are passed over.
 
     Args:
@@ -110,8 +111,10 @@ def _measure(
     finalists = list(dict.fromkeys((*ranked[:BEST], *choices)))
     again, _, _ = measure_all(bench, finalists, clock, budget_s)
     times |= again
-    best = next((c for c in sorted(again, key=_by(again)) if _is_right(bench, again[c], c)), None)
-    trials = tuple(Trial(c, t, _status(t), c in again) for c, t in times.items())
+    faults = {c: "" if t.error else bench.check(c) for c, t in times.items()}
+    right = [c for c in again if not again[c].error and not faults[c]]
+    best = min(right, key=_by(again), default=None)
+    trials = tuple(Trial(c, t, _status(t, faults[c]), c in again) for c, t in times.items())
     found = Found(best, trials, plain, name, "the fastest of all")
     screened = [Screened(c, None, "") for c in everyone]
     rows = trial_rows(job, device, run_id, bench.x, screened, found, default)
@@ -123,13 +126,10 @@ def _measure(
     return marked, Regret(job, chosen, best, losses[0], predicted, losses[1])
 
 
-def _is_right(bench: Bench, timing: Timing, config: Config) -> bool:
-    """False for what failed, or is fast because it is wrong."""
-    return not timing.error and not bench.check(config)
-
-
-def _status(timing: Timing) -> str:
-    return f"failed: {timing.error}" if timing.error else "ok"
+def _status(timing: Timing, fault: str) -> str:
+    if timing.error:
+        return f"failed: {timing.error}"
+    return f"wrong: {fault}" if fault else "ok"
 
 
 def _by(times: dict[Config, Timing]) -> Callable[[Config], float]:
