@@ -295,7 +295,7 @@ def test_select_takes_half_a_microsecond(machine):
             times.append((time.perf_counter_ns() - start) / 1000)
         return statistics.median(times)
 
-    found = min(median(), median())
+    found = min(median() for _ in range(5))  # a busy machine slows whole stretches
     print(f"select: {found:.0f} ns")  # noqa: T201
     assert found <= 500
 
