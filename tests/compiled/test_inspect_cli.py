@@ -12,8 +12,7 @@ from triton import language as tl
 
 from triton_acts import _triton, gpus
 from triton_acts.tuning import __main__ as cli
-from triton_acts.tuning import inspect, machine_code
-from triton_acts.tuning.commands import _output
+from triton_acts.tuning import inspect, machine_code, writing
 from triton_acts.tuning.compile import compile_plan
 from triton_acts.tuning.config import Config
 from triton_acts.tuning.registry import REGISTRY, RULES, OpSpec, Plan, Pointer, Variant
@@ -160,7 +159,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     target = tmp_path / "static.csv"
     target.write_text("old")
     with pytest.raises(ValueError, match="fields not in fieldnames"):
-        _output.write_csv(target, COLUMNS, [{"nonsense": "1"}])
+        writing.write_csv(target, COLUMNS, [{"nonsense": "1"}])
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 

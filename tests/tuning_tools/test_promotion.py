@@ -198,9 +198,10 @@ def test_damaged_records_are_named(entries, tmp_path):
     assert promotion.measurements(tmp_path / "none") == {}
 
 
-def test_names_of_no_variant_are_left_out(entries, tmp_path):
+@pytest.mark.parametrize("changed", [{"variant": "gone"}, {"op": "gone"}, {"dtype": "float64"}])
+def test_names_of_no_variant_are_left_out(changed, entries, tmp_path):
     """Records outlive kernels."""
-    row = tune_row(Config(8, 4), 1.0, winner=True, variant="gone")
+    row = tune_row(Config(8, 4), 1.0, winner=True, **changed)
     found = promotion.measurements(write(tmp_path, [run_row()], [row]))
     assert found["h200"].winners == {}
 

@@ -52,9 +52,8 @@ class Regret:
 
 
 def draw(todo: Sequence[Job], seed: int, count: int = KEYS) -> list[Job]:
-    """Keys and sizes for the comparison, the same for one seed; aligned ones only."""
-    aligned = [job for job in todo if job.aligned]
-    return random.Random(seed).sample(aligned, min(count, len(aligned)))
+    """Keys and sizes for the comparison, the same for one seed."""
+    return random.Random(seed).sample(list(todo), min(count, len(todo)))
 
 
 def exhaustive(

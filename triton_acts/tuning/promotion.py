@@ -108,15 +108,17 @@ def _take(measured: Measured, run: Row, rows: Iterable[Row], gpu: GPU) -> None:
 
 
 def _place(row: Row) -> Place | None:
-    """The entry that a row is of; None if no variant of today has its name."""
-    spec = REGISTRY.get(str(row["op"]))
+    """The entry that a row is of; None if no variant or dtype of today has its name."""
+    spec, dtype = REGISTRY.get(str(row["op"])), _DTYPES.get(row["dtype"])
+    if dtype is None:
+        return None
     for variant in spec.variants if spec else ():
         named = (variant.name, variant.direction, variant.layout)
         if named == (row["variant"], row["direction"], row["layout"]):
             job = Job(
                 str(row["op"]),
                 variant,
-                _DTYPES.get(row["dtype"], torch.float32),
+                dtype,
                 0,
                 bool(row["aligned"]),
             )
@@ -131,7 +133,7 @@ def promoted(measured: Mapping[str, Measured], entries: Sequence[Entry]) -> dict
         measured: what `measurements` found.
         entries: the golden table.
     """
-    todo = [job for job in jobs(tuple(REGISTRY), octaves=sorted(OCTAVES)) if job.aligned]
+    todo = jobs(tuple(REGISTRY), octaves=sorted(OCTAVES))
     table = Table(entries)
     origins = {e.arch: _model_provenance(e.triton, e.ptxas) for e in entries}
     files: dict[str, ConfigFile] = {}

@@ -18,16 +18,15 @@ from .registry import REGISTRY, Variant
 __all__ = ["kernel_hash", "provenance"]
 
 
-def provenance(kind: str, runs: Sequence[Row], arch: str) -> dict[str, Any]:
+def provenance(runs: Sequence[Row], arch: str) -> dict[str, Any]:
     """The provenance of configs that these runs measured here.
 
     Args:
-        kind: "measured", "common-best" or "model".
         runs: rows of runs.csv.
         arch: the GPU's architecture.
     """
     return {
-        "kind": kind,
+        "kind": "measured",
         "run_ids": [str(run["run_id"]) for run in runs],
         "torch": str(torch.__version__),
         "triton": str(_triton.triton.__version__) if _triton.INSTALLED else None,

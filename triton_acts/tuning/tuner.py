@@ -213,6 +213,4 @@ def _store(job: Job, winner: Config, device: Device, target: Target, meta: Row) 
         "warp_size": target.hardware.warp_size,
     }
     entries = {job.key: {job.octave: winner}}
-    return store.update_user(
-        device.slug, about, provenance("measured", [meta], target.arch), entries
-    )
+    return store.update_user(device.slug, about, provenance([meta], target.arch), entries)

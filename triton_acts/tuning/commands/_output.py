@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from triton_acts.tuning.writing import write_csv, write_text
-
-__all__ = ["table", "with_progress", "write_csv", "write_text"]
+__all__ = ["table", "with_progress"]
 
 Item = TypeVar("Item")
 _SECONDS_BETWEEN_NEWS = 5.0

@@ -13,8 +13,9 @@ from pathlib import Path
 from triton_acts import gpus
 from triton_acts.tuning.inspect import COLUMNS, DTYPES, row_count, rows
 from triton_acts.tuning.registry import REGISTRY
+from triton_acts.tuning.writing import write_csv
 
-from ._output import table, with_progress, write_csv
+from ._output import table, with_progress
 
 __all__ = ["add", "run"]
 

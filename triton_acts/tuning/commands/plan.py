@@ -18,9 +18,10 @@ from triton_acts.tuning.machine_code import Counts
 from triton_acts.tuning.outlook import Outlook, candidates_for, choose, outlook
 from triton_acts.tuning.screening import compiled_counts
 from triton_acts.tuning.target import target_of, target_of_slug
+from triton_acts.tuning.writing import write_csv
 
 from ._options import DTYPES, add_gpu, add_ops, chosen_ops, size
-from ._output import table, with_progress, write_csv
+from ._output import table, with_progress
 
 __all__ = ["add", "print_plan", "run"]
 
@@ -72,7 +73,6 @@ def print_plan(
 ) -> int:
     """Prints the plan for a GPU of the table; 1 if nothing can be compiled here."""
     todo = jobs(ops, dtypes, (numel.bit_length() - 1,))
-    todo = [job for job in todo if job.aligned]
     known = _golden(gpu)
     if known is None and (not _triton.INSTALLED or _triton.INTERPRETED):
         sys.stderr.write("plan: needs Triton's compiler: install Triton, unset TRITON_INTERPRET\n")

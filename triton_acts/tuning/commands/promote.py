@@ -13,8 +13,7 @@ from triton_acts.tuning import golden
 from triton_acts.tuning.device import checkout
 from triton_acts.tuning.promotion import measurements, promoted
 from triton_acts.tuning.store import render
-
-from ._output import write_text
+from triton_acts.tuning.writing import write_text
 
 __all__ = ["add", "run"]
 
