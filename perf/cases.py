@@ -113,6 +113,14 @@ class Case:
         return found
 
     @property
+    def footprint(self) -> int:
+        """Bytes that stay allocated while it is timed, about: the published KAF keeps tables."""
+        tensors = 8 if self.op.weight is None or self.direction == "forward" else 10
+        if "eager" in self.providers and self.direction == "backward" and self.op.weight:
+            tensors += 4 * math.prod(self.op.weight.row)
+        return tensors * self.numel * self.dtype.itemsize
+
+    @property
     def label(self) -> str:
         """One line that names the case."""
         dtype = str(self.dtype).removeprefix("torch.")

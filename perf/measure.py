@@ -1,9 +1,13 @@
-"""One case on one device: every provider checked, those that agree timed, a row for each."""
+"""Cases on one device: every provider checked, those that agree timed, a row for each.
+
+Cases whose tensors fit in memory together are timed in turn, `VISITS` short stays each: what
+disturbs the machine for seconds then falls on a part of a case's rounds, not on all.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,14 +17,18 @@ from perf.cases import Case
 from perf.check import Inputs, make_inputs, reference
 from perf.providers import Prepared, prepare
 from triton_acts.tuning import inspect, lookup, timing
+from triton_acts.tuning.clocks import Clock
 from triton_acts.tuning.device import Device
 from triton_acts.tuning.records import RESULTS, Row
-from triton_acts.tuning.timing import YARDSTICK, Clock, Timing
+from triton_acts.tuning.timing import YARDSTICK, Rounds, Timing
 
-__all__ = ["SEED", "identity", "left_out", "measure_case"]
+__all__ = ["SEED", "Session", "groups", "identity", "left_out", "take_turns"]
 
 SEED = 20160217
 LAUNCH_BOUND_MS = 0.010
+VISITS = 8
+GROUP_BYTES = 3 * 2**30  # of cases that are timed in turn; a larger case has its turns alone
+GROUP_CASES = 16  # an interruption loses a group
 
 
 @dataclass(frozen=True)
@@ -37,44 +45,75 @@ class _Measured:
         return self.times[other].ms_p50 / self.times[provider].ms_p50
 
 
-@torch.no_grad()
-def measure_case(
-    case: Case,
-    device: Device,
-    clock: Clock,
-    run_id: str,
-    kernels: Sequence[inspect.Row],
-    budget_s: float,
-) -> list[Row]:
-    """Checks every provider against float64, times those that agree, and returns their rows.
+def groups(cases: Sequence[Case]) -> Iterator[list[Case]]:
+    """Neighbours that are timed in turn: by the same clock, and with tensors of `GROUP_BYTES`."""
+    group: list[Case] = []
+    size = 0
+    for case in cases:
+        full = len(group) == GROUP_CASES or size + case.footprint > GROUP_BYTES
+        if group and (full or case.mode != group[0].mode):
+            yield group
+            group, size = [], 0
+        group.append(case)
+        size += case.footprint
+    if group:
+        yield group
+
+
+class Session:
+    """A case whose providers are checked and warm.
 
     Args:
         case: what to measure.
         device: where.
         clock: times the rounds.
-        run_id: goes into the rows.
-        kernels: what is known of the kernels' machine code on this GPU; goes into our row.
         budget_s: seconds for the timed rounds.
 
     Raises:
         torch.OutOfMemoryError: the inputs do not fit.
     """
-    inputs = make_inputs(case, device.torch, SEED)
-    expected = reference(case, inputs)
-    prepared = prepare(case, inputs, expected)
-    del expected
-    kind, plain = timing.yardstick(inputs.x, *case.reads)
-    calls = {name: work.call for name, work in prepared.items() if work.call is not None}
-    times = timing.measure(calls, plain, clock, budget_s)
-    units = {name: work.calls for name, work in prepared.items()}
-    measured = _Measured({name: t.per(units.get(name, 1)) for name, t in times.items()}, kind)
-    rows = [_row(case, inputs, device, run_id, YARDSTICK, measured, Prepared(None, 0.0, "ok"))]
-    for name, work in prepared.items():
-        row = _row(case, inputs, device, run_id, name, measured, work)
-        if name == "triton_acts" and device.kind == "gpu":
-            row |= _kernel_columns(case, inputs, device, kernels)
-        rows.append(row)
-    return rows
+
+    @torch.no_grad()
+    def __init__(self, case: Case, device: Device, clock: Clock, budget_s: float) -> None:
+        self.case, self._device = case, device
+        self._inputs = make_inputs(case, device.torch, SEED)
+        expected = reference(case, self._inputs)
+        self._prepared = prepare(case, self._inputs, expected)
+        del expected
+        self._yardstick, plain = timing.yardstick(self._inputs.x, *case.reads)
+        calls = {name: work.call for name, work in self._prepared.items() if work.call}
+        self.rounds = Rounds(calls, plain, clock, budget_s)
+
+    def rows(self, run_id: str, kernels: Sequence[inspect.Row]) -> list[Row]:
+        """A row for the yardstick and for each provider.
+
+        Args:
+            run_id: goes into the rows.
+            kernels: what is known of the kernels' machine code on this GPU; goes into our row.
+        """
+        units = {name: work.calls for name, work in self._prepared.items()}
+        times = {name: t.per(units.get(name, 1)) for name, t in self.rounds.result().items()}
+        measured = _Measured(times, self._yardstick)
+        place = self.case, self._inputs, self._device
+        rows = []
+        for name, work in {YARDSTICK: Prepared(None, 0.0, "ok"), **self._prepared}.items():
+            row = _row(*place, run_id, name, measured, work)
+            if name == "triton_acts" and self._device.kind == "gpu":
+                row |= _kernel_columns(*place, kernels)
+            rows.append(row)
+        return rows
+
+
+def take_turns(sessions: Sequence[Session], budget_s: float) -> Iterator[Session]:
+    """Times each session in `VISITS` stays, the others in between; each as soon as it is done."""
+    going = list(sessions)
+    while going:
+        for session in tuple(going):
+            with torch.no_grad():  # not around the yield: the caller runs there
+                session.rounds.go_on(budget_s / VISITS)
+            if session.rounds.done:
+                going.remove(session)
+                yield session
 
 
 def left_out(case: Case, run_id: str, reason: str) -> Row:

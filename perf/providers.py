@@ -19,7 +19,7 @@ from perf.check import Inputs, Reference, disagreement
 from perf.ops import Formula
 from perf.peers import Peer, peer_error, peers_of
 from perf.units import TOLERANCE
-from triton_acts.tuning.timing import Call
+from triton_acts.tuning.clocks import Call
 
 __all__ = ["PROVIDERS", "Prepared", "one_line", "prepare"]
 
@@ -53,11 +53,21 @@ def _eager(case: Case) -> Formula:
 
 
 def _compiled(case: Case) -> Formula:
-    return torch.compile(case.op.eager, fullgraph=True, dynamic=False)
+    return _compile(case.op.eager)
 
 
 def _ours_compiled(case: Case) -> Formula:
-    return torch.compile(case.op.ours, fullgraph=True, dynamic=False)
+    return _compile(case.op.ours)
+
+
+def _compile(formula: Formula) -> Formula:
+    """Compiled for one case: code of its own, as 8 shapes of the same code are the limit."""
+
+    def own(*tensors: Tensor) -> Tensor:
+        return formula(*tensors)
+
+    own.__code__ = own.__code__.replace()  # what has been compiled is found by the code object
+    return torch.compile(own, fullgraph=True, dynamic=False)
 
 
 PROVIDERS: dict[str, Callable[[Case], Formula]] = {
@@ -69,8 +79,10 @@ PROVIDERS: dict[str, Callable[[Case], Formula]] = {
 
 
 def prepare(case: Case, inputs: Inputs, expected: Reference) -> dict[str, Prepared]:
-    """The case's providers by name, each checked."""
-    torch._dynamo.reset()  # once: it forgets what any provider of this case has compiled
+    """The case's providers by name, each checked.
+
+    Nothing may reset torch.compile as long as they are called: it would compile them again.
+    """
     found = {name: _prepare(name, case, inputs, expected) for name in case.providers}
     if case.peers:
         found |= {peer.name: _prepare_peer(peer, case, inputs) for peer in peers_of(case.op)}

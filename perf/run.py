@@ -13,7 +13,7 @@ import torch
 
 from perf import ROOT, frames, report, static
 from perf.cases import PEAK_MEMORY, Case, cases
-from perf.measure import SEED, left_out, measure_case
+from perf.measure import SEED, Session, groups, left_out, take_turns
 from perf.memory import measure_memory
 from perf.models import Step, steps
 from perf.progress import progress
@@ -22,9 +22,9 @@ from perf.training import measure_steps
 from triton_acts import gpus
 from triton_acts.tuning import device as devices
 from triton_acts.tuning import inspect, records, timing
+from triton_acts.tuning.clocks import Clock, CudaClock, HostClock
 from triton_acts.tuning.device import Device
 from triton_acts.tuning.records import RESULTS, RUNS, Row
-from triton_acts.tuning.timing import Clock, CudaClock, HostClock
 
 __all__ = ["RECORDS", "Budget", "Outcome", "budget_for", "run"]
 
@@ -74,7 +74,7 @@ class Outcome:
 def budget_for(kind: str, quick: bool) -> Budget:
     """The budget on a "cpu" or "gpu": 4 and 6 minutes, 1 when quick, less a margin for the end."""
     if quick:
-        return Budget(total_s=50, static_s=10, case_s=0.6, training_s=4)
+        return Budget(total_s=50, static_s=10, case_s=0.8, training_s=4)
     return Budget(316, 55, 0.5, 80) if kind == "gpu" else Budget(214, 50, 0.8, 36)
 
 
@@ -170,20 +170,26 @@ def _measure(
     """The rows of all cases; past the deadline a case gets a row that says so."""
     run_id = str(outcome.meta["run_id"])
     with progress("measuring", len(todo)) as bar:
-        for case in todo:
-            if time.monotonic() >= deadline:
-                yield left_out(case, run_id, "out of time")
-                continue
-            bar.step(case.label)
-            if case.mode == PEAK_MEMORY:
-                yield from measure_memory(case, run_id, device.torch)
-                continue
-            timer = HostClock(torch.cuda.synchronize) if case.mode == "launch-inclusive" else clock
-            try:
-                yield from measure_case(case, device, timer, run_id, outcome.kernels, case_s)
-            except torch.OutOfMemoryError:
-                bar.say(f"{case.label}: left out, too little memory on {device.name}")
-                yield left_out(case, run_id, "out of memory")
+        for group in groups(todo):
+            torch._dynamo.reset()  # now: later it would forget what the group has compiled
+            sessions: list[Session] = []
+            for case in group:
+                if time.monotonic() + len(sessions) * case_s >= deadline:
+                    yield left_out(case, run_id, "out of time")
+                    continue
+                bar.step(case.label)
+                if case.mode == PEAK_MEMORY:
+                    yield from measure_memory(case, run_id, device.torch)
+                    continue
+                inclusive = case.mode == "launch-inclusive"
+                timer = HostClock(torch.cuda.synchronize) if inclusive else clock
+                try:
+                    sessions.append(Session(case, device, timer, case_s))
+                except torch.OutOfMemoryError:
+                    bar.say(f"{case.label}: left out, too little memory on {device.name}")
+                    yield left_out(case, run_id, "out of memory")
+            for session in take_turns(sessions, case_s):
+                yield from session.rows(run_id, outcome.kernels)
 
 
 def _predict(archs: Sequence[str], table: Path, outcome: Outcome, deadline: float) -> None:

@@ -16,9 +16,9 @@ from perf.providers import one_line
 from perf.step_memory import peak
 from perf.timed import timed
 from triton_acts.tuning import timing
+from triton_acts.tuning.clocks import Clock
 from triton_acts.tuning.device import Device
 from triton_acts.tuning.records import RESULTS, Row
-from triton_acts.tuning.timing import Clock
 
 __all__ = ["TRAINING", "failures", "measure_steps", "prices", "summary"]
 

@@ -41,7 +41,13 @@ def no_compile(monkeypatch):
 @pytest.fixture
 def rows_of():
     """The rows of a case."""
-    return lambda case: measure.measure_case(case, CPU, FakeClock(), "r", [], budget_s=1.0)
+
+    def rows_of(case):
+        session = measure.Session(case, CPU, FakeClock(), budget_s=1.0)
+        [done] = measure.take_turns([session], 1.0)
+        return done.rows("r", [])
+
+    return rows_of
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from perf.ops import ops
 from perf.run import Budget
 from perf.verdicts import compare
 from triton_acts.tuning import timing
-from triton_acts.tuning.timing import HostClock
+from triton_acts.tuning.clocks import HostClock
 
 TINY = Shape("tiny", 0.0, channels=4, side=4)
 POINTWISE = [op for op in ops() if op.name != "kaf"]

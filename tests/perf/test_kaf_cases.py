@@ -1,6 +1,7 @@
 """KAF in the suite: its cases, its check against float64, and its kernels in the static table."""
 
 import dataclasses
+from functools import partial
 
 import pytest
 import torch
@@ -186,8 +187,8 @@ def test_the_list_of_a_cpu_has_the_case_of_the_bars():
     assert own[2].providers == COMPARED[:2]
 
 
-def test_what_is_compiled_and_when_it_is_forgotten(rows_of, monkeypatch):
-    """A reset between two providers of a case would drop the code of the first."""
+def test_what_is_compiled_and_when_it_is_forgotten(perform, monkeypatch):
+    """A reset within a group would drop code that is yet to be timed."""
     case = Case(KAF, "forward", torch.float32, SHAPES["NC"], providers=tuple(providers.PROVIDERS))
     seen = []
 
@@ -195,12 +196,22 @@ def test_what_is_compiled_and_when_it_is_forgotten(rows_of, monkeypatch):
         seen.append(formula)
         return formula
 
-    monkeypatch.setattr(torch, "compile", compiles)
+    monkeypatch.setattr(static, "kernels", lambda *_: [])
+    monkeypatch.setattr(providers, "_compile", compiles)
     monkeypatch.setattr(torch._dynamo, "reset", lambda: seen.append("reset"))
     monkeypatch.setitem(providers.PROVIDERS, "torch.compile", providers._compiled)
     monkeypatch.setitem(providers.PROVIDERS, "triton_acts compiled", providers._ours_compiled)
-    rows_of(case)
-    assert seen == ["reset", KAF.eager, KAF.ours]
+    perform([case, case])
+    assert seen == ["reset", *[KAF.eager, KAF.ours] * 2]
+
+
+def test_each_case_is_compiled_on_its_own(monkeypatch):
+    """More shapes of one function than torch.compile keeps for one code object."""
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 1)
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    for rows in (2, 3, 4):
+        x = torch.ones(rows)
+        assert torch.equal(providers._compile(torch.square)(x), x)
 
 
 def test_the_static_table_has_kaf_on_the_main_architectures_first():

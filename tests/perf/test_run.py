@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from perf import frames, providers, report, static
+from perf import frames, measure, providers, report, static
 from perf import run as runner
 from perf.cases import BOTH, COMPARED, DIRECTIONS, NODES, PEAK_MEMORY, Case, Shape, cases
 from perf.ops import ops
@@ -175,14 +175,15 @@ def test_what_the_budget_does_not_reach_is_a_row(perform, capsys):
 
 @pytest.mark.usefixtures("no_static")
 def test_interruption_keeps_complete_rows(perform, tmp_path, monkeypatch):
-    measured = runner.measure_case
+    monkeypatch.setattr(measure, "GROUP_BYTES", 0)  # a case a group
+    opened = runner.Session
 
     def interrupted(case, *rest):
         if case.direction == "backward":
             raise KeyboardInterrupt
-        return measured(case, *rest)
+        return opened(case, *rest)
 
-    monkeypatch.setattr(runner, "measure_case", interrupted)
+    monkeypatch.setattr(runner, "Session", interrupted)
     outcome = perform([tiny(), tiny(direction="backward")])
     assert outcome.interrupted
     assert len(read(tmp_path / "records" / "cpu.csv", RESULTS).rows) == 4
@@ -277,3 +278,35 @@ def test_machine_code_beside_a_case_is_that_of_its_kernel(monkeypatch):
     ):
         case = Case(learned, "forward", torch.float32, shape)
         assert bool(static.columns_for(case, gpu, found)) == known, shape
+
+
+@pytest.mark.usefixtures("no_static")
+def test_cases_of_a_group_take_turns(perform, monkeypatch):
+    """Each stays an eighth of its time, and its rows come as soon as it is done."""
+    order = []
+
+    class Ordered(measure.Rounds):
+        def go_on(self, seconds):
+            order.append((id(self), seconds))
+            super().go_on(seconds)
+
+    monkeypatch.setattr(measure, "Rounds", Ordered)
+    outcome = perform([tiny(), tiny(), tiny()], budget=Budget(60, 0, 8.0))
+    who = list(dict.fromkeys(name for name, _ in order))
+    assert order == [(name, 1.0) for name in who] * measure.VISITS
+    assert len(who) == 3
+    assert [row["provider"] for row in outcome.rows if row["provider"] == "eager"] == ["eager"] * 3
+
+
+@pytest.mark.parametrize("limit", ["GROUP_BYTES", "GROUP_CASES"])
+def test_groups_are_limited(monkeypatch, limit):
+    case = tiny()
+    monkeypatch.setattr(measure, limit, 2 * (case.footprint if limit == "GROUP_BYTES" else 1))
+    assert [len(group) for group in measure.groups([case] * 5)] == [2, 2, 1]
+
+
+def test_a_group_has_one_clock():
+    named = ("device", "launch-inclusive", PEAK_MEMORY, "device", "device")
+    modes = [dataclasses.replace(tiny(), mode=mode) for mode in named]
+    assert [len(group) for group in measure.groups(modes)] == [1, 1, 1, 2]
+    assert list(measure.groups([])) == []

@@ -7,10 +7,11 @@ from itertools import count, cycle
 import pytest
 import torch
 
+from triton_acts.tuning.clocks import HostClock
 from triton_acts.tuning.timing import (
     MIN_ROUNDS,
     YARDSTICK,
-    HostClock,
+    Rounds,
     canary,
     measure,
     quantile,
@@ -163,3 +164,24 @@ def test_the_host_clock_measures_milliseconds_per_call():
     (ms,) = HostClock().round([lambda: sum(range(20000))], [20])
     elapsed = HostClock().now() - started
     assert 0 < 20 * ms / 1e3 <= elapsed
+
+
+def test_rounds_in_stays():
+    clock, values = FakeClock(warmup_s=0.0), iter(range(1, 99))
+    rounds = Rounds({"a": lambda: float(next(values))}, steady(1.0), clock, budget_s=6.0)
+    stays = []
+    while not rounds.done:
+        before = rounds.result()["a"].samples
+        rounds.go_on(2.0)
+        stays.append(rounds.result()["a"].samples - before)
+        clock.seconds += 100  # others' work is not counted
+    assert stays == [2, 2, 2]
+    rounds.go_on(2.0)
+    assert rounds.result()["a"].samples == 6
+
+
+def test_a_stay_ends_when_the_rounds_are_settled():
+    rounds = Rounds({"a": steady(2.0)}, steady(1.0), FakeClock(), budget_s=99.0, samples=5)
+    rounds.go_on(50.0)
+    assert rounds.done
+    assert rounds.result()["a"].samples == 5

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from . import lookup, records
+from .clocks import Clock
 from .config import Config
 from .device import Device
 from .jobs import Job
@@ -19,7 +20,7 @@ from .records import RESULTS, Row
 from .screening import Screened, compiled_counts
 from .search import Found, Trial, measure_all
 from .target import Target, target_of
-from .timing import Clock, Timing
+from .timing import Timing
 from .trial_rows import trial_rows
 
 __all__ = ["NEAR", "Regret", "draw", "exhaustive"]

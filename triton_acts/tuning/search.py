@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
+from .clocks import Call, Clock
 from .config import Config
 from .registry import Bench
-from .timing import YARDSTICK, Call, Clock, Timing, measure, summarise, yardstick
+from .timing import YARDSTICK, Timing, measure, summarise, yardstick
 
 __all__ = ["Found", "Trial", "measure_all", "search"]
 

@@ -2,47 +2,28 @@
 
 `measure` runs what is compared in turn (A B C, A B C, ...), so that a clock that drifts or a
 neighbour that wakes up hits all alike, and times a yardstick in every round: a plain copy, or an
-addition where the work reads two tensors. The clock itself is passed in, so the method is tested
-without a GPU and without waiting.
+addition where the work reads two tensors. `Rounds` does so in several stays. The clock itself is
+passed in, so the method is tested without a GPU and without waiting.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["YARDSTICK", "Call", "Clock", "CudaClock", "HostClock", "Timing", "measure"]
-__all__ += ["canary", "quantile", "summarise", "yardstick"]
+from .clocks import Call, Clock
 
-Call = Callable[[], object]
+__all__ = ["YARDSTICK", "Rounds", "Timing", "canary", "measure", "quantile", "summarise"]
+__all__ += ["yardstick"]
+
 YARDSTICK = "yardstick"
 
 MIN_ROUNDS = 3  # below this a median means nothing, so the budget may be overrun by this much
 MAX_REPEATS = 1 << 16
-
-
-class Clock(Protocol):
-    """How calls are timed on one device.
-
-    Attributes:
-        warmup_s: seconds of work before the first sample, for the device's clock rate to settle.
-        min_batch_ms: shortest stretch, in ms, that the clock resolves; shorter calls are repeated.
-    """
-
-    warmup_s: float
-    min_batch_ms: float
-
-    def now(self) -> float:
-        """Host time in s, for warm-up and budgets."""
-
-    def round(self, calls: Sequence[Call], repeats: Sequence[int]) -> list[float]:
-        """Times calls one after the other, each repeated; returns ms per single call."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +63,25 @@ def measure(
     samples: int = 20,
     noise: float = 0.02,
 ) -> dict[str, Timing]:
-    """Times `reference` (the yardstick) and the providers in interleaved rounds.
+    """Times `reference` (the yardstick) and the providers in interleaved rounds, in one stay.
 
-    Rounds stop once each call has `samples` samples and an interquartile range below `noise` of
+    Takes what `Rounds` takes, and returns and raises the same.
+    """
+    rounds = Rounds(providers, reference, clock, budget_s, samples=samples, noise=noise)
+    while not rounds.done:
+        rounds.go_on(math.inf)
+    return rounds.result()
+
+
+class Rounds:
+    """Interleaved rounds of providers and a yardstick, in as many stays as one likes.
+
+    They are done once each call has `samples` samples and an interquartile range below `noise` of
     its median, or when `budget_s` (warm-up not counted) is spent. A provider that raises leaves
     the rounds; its `error` says why and the others go on.
+
+    A machine that is disturbed for seconds disturbs all of a short stay; several stays, others'
+    work between them, are disturbed independently, and p20 to p80 shows it.
 
     Args:
         providers: calls by name, in the order of the round.
@@ -96,35 +91,62 @@ def measure(
         samples: samples a call that are enough.
         noise: interquartile range / median that is quiet enough.
 
-    Returns:
-        A timing per provider, and the yardstick's under `YARDSTICK`.
-
     Raises:
         ValueError: a provider is called `YARDSTICK`, or budget_s or samples is not positive.
     """
-    if YARDSTICK in providers:
-        raise ValueError(f"measure: {YARDSTICK!r} is the yardstick's name; rename that provider")
-    if not (budget_s > 0 and samples > 0):
-        raise ValueError(
-            f"measure: budget_s and samples must be positive, got {budget_s} and {samples}"
-        )
-    alive = {YARDSTICK: reference, **providers}
-    errors: dict[str, str] = {}
-    repeats = _warm_up(alive, errors, clock)
-    times: dict[str, list[float]] = {name: [] for name in alive}
-    started = clock.now()
-    while True:
-        for name, ms in _round(alive, repeats, errors, clock).items():
-            times[name].append(ms)
-        rounds = max((len(times[name]) for name in alive), default=0)
-        if not alive or (rounds >= MIN_ROUNDS and clock.now() - started >= budget_s):
-            break
-        if rounds >= samples and all(_noise(times[name]) < noise for name in alive):
-            break
-    return {
-        name: summarise(times.get(name, ()), repeats.get(name, 1), errors.get(name, ""))
-        for name in (YARDSTICK, *providers)
-    }
+
+    def __init__(
+        self,
+        providers: Mapping[str, Call],
+        reference: Call,
+        clock: Clock,
+        budget_s: float,
+        *,
+        samples: int = 20,
+        noise: float = 0.02,
+    ) -> None:
+        if YARDSTICK in providers:
+            raise ValueError(
+                f"measure: {YARDSTICK!r} is the yardstick's name; rename that provider"
+            )
+        if not (budget_s > 0 and samples > 0):
+            raise ValueError(
+                f"measure: budget_s and samples must be positive, got {budget_s} and {samples}"
+            )
+        self._alive = {YARDSTICK: reference, **providers}
+        self._errors: dict[str, str] = {}
+        self._clock, self._budget_s = clock, budget_s
+        self._samples, self._noise = samples, noise
+        self._spent_s = 0.0
+        self._repeats = _warm_up(self._alive, self._errors, clock)
+        self._times: dict[str, list[float]] = {name: [] for name in (YARDSTICK, *providers)}
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to time, to spend or to learn."""
+        times = [self._times[name] for name in self._alive]
+        count = max(map(len, times), default=0)
+        if not times or (count >= MIN_ROUNDS and self._spent_s >= self._budget_s):
+            return True
+        return count >= self._samples and all(_noise(t) < self._noise for t in times)
+
+    def go_on(self, seconds: float) -> None:
+        """One stay: a round, and more until that many seconds are over or the rounds are done."""
+        before, started = self._spent_s, self._clock.now()
+        while not self.done:
+            for name, ms in _round(self._alive, self._repeats, self._errors, self._clock).items():
+                self._times[name].append(ms)
+            stayed = self._clock.now() - started
+            self._spent_s = before + stayed
+            if stayed >= seconds:
+                break
+
+    def result(self) -> dict[str, Timing]:
+        """A timing per provider, and the yardstick's under `YARDSTICK`."""
+        return {
+            name: summarise(times, self._repeats.get(name, 1), self._errors.get(name, ""))
+            for name, times in self._times.items()
+        }
 
 
 def summarise(times: Sequence[float], repeats: int = 1, error: str = "") -> Timing:
@@ -181,89 +203,6 @@ def canary(device: torch.device, clock: Clock) -> float:
     _, copy = yardstick(x, 1)
     result = measure({}, copy, clock, budget_s=0.5)[YARDSTICK]
     return 2 * x.nbytes / result.ms_p50 / 1e6
-
-
-class HostClock:
-    """Wall-clock time on the host, of batches long enough for its resolution.
-
-    Args:
-        sync: called at the end of each batch, inside the timed stretch; `torch.cuda.synchronize`
-            makes it the launch-inclusive clock of a GPU.
-        warmup_s: see `Clock`.
-        min_batch_ms: see `Clock`.
-    """
-
-    def __init__(
-        self, sync: Call | None = None, warmup_s: float = 0.02, min_batch_ms: float = 0.5
-    ) -> None:
-        self.warmup_s, self.min_batch_ms = warmup_s, min_batch_ms
-        self._sync = sync
-
-    def now(self) -> float:
-        """Host time in s."""
-        return time.perf_counter()
-
-    def round(self, calls: Sequence[Call], repeats: Sequence[int]) -> list[float]:
-        """Times each batch; ms per call."""
-        times = []
-        for call, count in zip(calls, repeats, strict=True):
-            start = time.perf_counter_ns()
-            for _ in range(count):
-                call()
-            if self._sync is not None:
-                self._sync()
-            times.append((time.perf_counter_ns() - start) / count / 1e6)
-        return times
-
-
-class CudaClock:
-    """Device time between two events, with a cold last-level cache.
-
-    Before each call a buffer is read that evicts all else. Reading leaves no dirty lines, whose
-    write-back would count as the call's. Nothing waits between the flush and the start event, and
-    the flush outlasts the host's work for the call (512 MiB: 0.12 ms at 4.3 TB/s), so the kernel
-    is queued by the time the device reaches it.
-
-    Args:
-        device: the GPU.
-        flush_bytes: size of that buffer, at least twice the last-level cache; 0 keeps caches warm.
-        warmup_s: see `Clock`.
-    """
-
-    min_batch_ms = 0.0
-
-    def __init__(self, device: torch.device, flush_bytes: int, warmup_s: float = 0.2) -> None:
-        self.warmup_s = warmup_s
-        self.flush_bytes = flush_bytes
-        self._device = device
-        self._buffer = torch.zeros(flush_bytes // 4, dtype=torch.float32, device=device)
-        self._sum = torch.zeros((), dtype=torch.float32, device=device)
-
-    def now(self) -> float:
-        """Host time in s, with nothing left in the device's queue."""
-        torch.cuda.synchronize(self._device)
-        return time.perf_counter()
-
-    def round(self, calls: Sequence[Call], repeats: Sequence[int]) -> list[float]:
-        """Times each call between two events; ms per call."""
-        with torch.cuda.device(self._device):
-            events = [(_event(), _event()) for _ in calls]
-            for call, count, (start, end) in zip(calls, repeats, events, strict=True):
-                if self.flush_bytes:
-                    torch.sum(self._buffer, dim=0, out=self._sum)
-                start.record()
-                for _ in range(count):
-                    call()
-                end.record()
-            torch.cuda.synchronize(self._device)
-        return [
-            start.elapsed_time(end) / count
-            for (start, end), count in zip(events, repeats, strict=True)
-        ]
-
-
-def _event() -> Any:
-    return torch.cuda.Event(enable_timing=True)
 
 
 def _warm_up(alive: dict[str, Call], errors: dict[str, str], clock: Clock) -> dict[str, int]:

@@ -17,6 +17,7 @@ import torch
 from triton_acts import gpus
 
 from . import lookup, records, store, timing
+from .clocks import Clock, CudaClock
 from .config import Config
 from .device import Device, describe, here
 from .jobs import Job
@@ -26,7 +27,6 @@ from .records import RESULTS, RUNS, Row
 from .screening import Known, Screened, compiled_counts, screen
 from .search import search
 from .target import Target, target_of
-from .timing import Clock, CudaClock
 from .trial_rows import trial_rows
 
 __all__ = ["Tuned", "refuse_other_ranks", "tune"]

@@ -17,11 +17,11 @@ from pathlib import Path
 import torch
 
 from triton_acts import _triton, gpus
+from triton_acts.tuning.clocks import CudaClock
 from triton_acts.tuning.config import describe
 from triton_acts.tuning.device import here
 from triton_acts.tuning.exhaustive import KEYS, NEAR, Regret, draw, exhaustive
 from triton_acts.tuning.jobs import Job, jobs
-from triton_acts.tuning.timing import CudaClock
 from triton_acts.tuning.tuner import Tuned, refuse_other_ranks, tune
 
 from ._options import DTYPES, add_gpu, add_ops, chosen_ops, records_folder
