@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import gc
 import json
-import re
 import subprocess
 import sys
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import torch
 
@@ -23,11 +21,11 @@ from perf.check import make_inputs
 from perf.measure import SEED, identity
 from perf.ops import Formula, ops
 from perf.providers import PROVIDERS, one_line
+from perf.resident import STATUS, release_at_once, resident
 from triton_acts.tuning.records import RESULTS, Row
 
 __all__ = ["growth", "measure_memory"]
 
-STATUS = Path("/proc/self/status")
 LIMIT_S = 60.0
 
 
@@ -98,9 +96,9 @@ def growth(case: Case, formula: Formula) -> int:
     _train(replace(case, shape=replace(case.shape, mib=0.0)), formula)
     inputs = _leaves(case)
     gc.collect()
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     _train(case, formula, inputs)
-    return max(0, _resident("VmHWM") - before)
+    return max(0, resident("VmHWM") - before)
 
 
 def _leaves(
@@ -118,17 +116,6 @@ def _train(case: Case, formula: Formula, inputs: tuple[torch.Tensor, ...] = ()) 
     torch.autograd.grad(y, leaves, g)
 
 
-def _resident(entry: str) -> int:
-    """A size of this process in bytes: "VmRSS" is now, "VmHWM" the most so far.
-
-    `getrusage` has a most, too, but a new process starts with its parent's.
-    """
-    found = re.search(rf"^{entry}:\s+(\d+) kB$", STATUS.read_text(encoding="ascii"), re.M)
-    if found is None:
-        raise RuntimeError(f"{STATUS} has no {entry}")
-    return int(found[1]) * 1024
-
-
 def _encode(case: Case) -> str:
     """What another process needs to know of a case."""
     dtype = str(case.dtype).removeprefix("torch.")
@@ -142,6 +129,7 @@ def _decode(text: str) -> Case:
 
 
 if __name__ == "__main__":
+    release_at_once()
     torch.set_num_threads(1)  # processes side by side would wait for each other's threads
     selected = _decode(sys.argv[1])
     print(growth(selected, PROVIDERS[sys.argv[2]](selected)))

@@ -5,21 +5,19 @@ On a GPU its allocator says. On a CPU a process of its own measures it, as in `p
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 import torch
 
-from perf import memory
 from perf.models import Step, Training
 from perf.providers import one_line
+from perf.resident import STATUS, release_at_once, resident
 
 __all__ = ["growth", "peak"]
 
 LIMIT_S = 60.0  # of the process
-M_MMAP_THRESHOLD = -3  # malloc.h
 
 
 def peak(
@@ -49,8 +47,8 @@ def _allocated(training: Callable[[], object], device: torch.device) -> tuple[in
 
 def _elsewhere(step: Step, activation: str) -> tuple[int | None, str]:
     """`growth` in a process of its own, a fork of one that has imported torch and done nothing."""
-    if not memory.STATUS.exists():
-        return None, f"not available: there is no {memory.STATUS} here"
+    if not STATUS.exists():
+        return None, f"not available: there is no {STATUS} here"
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "torch._dynamo"])  # an optimizer's import: 1.5 s
     receiver, sender = context.Pipe(duplex=False)
@@ -73,8 +71,7 @@ def _elsewhere(step: Step, activation: str) -> tuple[int | None, str]:
 
 def _send_growth(sender: Connection, step: Step, activation: str) -> None:
     try:
-        # glibc keeps freed blocks below a limit that it raises to 32 MiB: a quarter more at times
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 17)
+        release_at_once()
         sender.send((growth(step, activation), "ok"))
     except Exception as problem:
         sender.send((None, f"failed: {one_line(problem)}"))
@@ -88,6 +85,6 @@ def growth(step: Step, activation: str) -> int:
     torch.set_num_threads(1)  # as `perf.memory` does; a fork has none to start with
     training = Training(step, activation, torch.device("cpu"))
     training(2)
-    before = memory._resident("VmRSS")
+    before = resident("VmRSS")
     training()
-    return max(0, memory._resident("VmHWM") - before)
+    return max(0, resident("VmHWM") - before)

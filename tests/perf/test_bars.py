@@ -167,7 +167,7 @@ def test_growth_counts_from_the_inputs_on(monkeypatch):
         return {"VmRSS": 1000, "VmHWM": 1700}[entry]
 
     monkeypatch.setattr(memory, "make_inputs", make_inputs)
-    monkeypatch.setattr(memory, "_resident", resident)
+    monkeypatch.setattr(memory, "resident", resident)
     case = dataclasses.replace(PEAK, shape=Shape("rows", 0.001, 32, form="NC"))
     assert memory.growth(case, formula) == 700
     first, then = ["inputs of 1 rows", "1 rows"], ["inputs of 8 rows", "VmRSS", "8 rows", "VmHWM"]

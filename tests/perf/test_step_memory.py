@@ -7,8 +7,9 @@ import pytest
 import torch
 from support.steps import CPU, MLP, NAMES, one_thread, raising  # noqa: F401
 
-from perf import memory, step_memory
+from perf import step_memory
 from perf.models import Step, Training
+from perf.resident import STATUS
 from perf.step_memory import growth, peak
 
 
@@ -20,7 +21,7 @@ def test_each_device_has_its_own_way(monkeypatch):
     assert peak(MLP, "relu", print, cuda) == (print, cuda)
 
 
-@pytest.mark.skipif(not memory.STATUS.exists(), reason="no /proc")
+@pytest.mark.skipif(not STATUS.exists(), reason="no /proc")
 def test_a_process_of_its_own_says_what_a_step_needs():
     """The published form keeps several tensors of D = 20 times 1 MiB."""
     step = Step("mlp", "eager", 1024, 256, memory=True)
@@ -52,7 +53,7 @@ def test_a_process_that_hangs_is_a_row(monkeypatch):
 
 
 def test_without_proc_memory_is_not_available(monkeypatch, tmp_path):
-    monkeypatch.setattr(memory, "STATUS", tmp_path / "status")
+    monkeypatch.setattr(step_memory, "STATUS", tmp_path / "status")
     found, status = step_memory._elsewhere(MLP, "relu")
     assert found is None
     assert status == f"not available: there is no {tmp_path / 'status'} here"
@@ -64,7 +65,7 @@ def test_growth_is_what_one_step_adds(monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", seen.append)
     monkeypatch.setattr(Training, "__call__", lambda _self, count=None: seen.append(count))
     monkeypatch.setattr(
-        memory, "_resident", lambda entry: seen.append(entry) or {"VmHWM": 7}.get(entry, 4)
+        step_memory, "resident", lambda entry: seen.append(entry) or {"VmHWM": 7}.get(entry, 4)
     )
     assert growth(MLP, "relu") == 3
     assert seen == [1, 2, "VmRSS", None, "VmHWM"]
