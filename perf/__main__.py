@@ -16,6 +16,7 @@ from perf import (  # noqa: E402
     export,
     gpu,
     merge,
+    prices,
     readme,
     report,
     static,
@@ -86,7 +87,7 @@ def _run(args: argparse.Namespace) -> int:
     promised = report.bars_table(outcome.rows)
     if promised:
         print(f"\n{promised}")
-    steps = training.summary(outcome.meta, outcome.rows)
+    steps = prices.summary(outcome.meta, outcome.rows)
     if steps:
         print("", *steps, sep="\n")
     print()

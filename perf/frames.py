@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,12 @@ import pandas as pd
 
 from perf import history
 from perf.cases import BOTH, DIRECTIONS, PEAK_MEMORY
-from perf.tables import number
-from perf.training import RELU, TRAINING
+from perf.training import TRAINING
 from triton_acts.tuning.records import RESULTS, RUNS, Row
 from triton_acts.tuning.timing import YARDSTICK
 
-__all__ = ["CASE", "Book", "by_activation", "by_size", "compact", "load", "main_dtype"]
-__all__ += ["measured_table", "memory", "node_counts", "predictions", "prices", "shares"]
+__all__ = ["CASE", "MEMORY", "Book", "by_size", "compact", "load", "main_dtype"]
+__all__ += ["measured_table", "memory", "node_counts", "predictions", "shares"]
 
 CASE = ["op", "variant", "direction", "dtype", "shape", "layout", "numel"]
 MEMORY = f"/{PEAK_MEMORY}"  # how the variant of a row of memory ends
@@ -173,60 +172,6 @@ def predictions(rows: pd.DataFrame) -> pd.DataFrame:
     timed = device_time(rows)
     found = timed[timed["predicted_ms"].notna()]
     return found.assign(error_percent=100 * (found["predicted_ms"] / found["ms_p50"] - 1))
-
-
-def prices(rows: pd.DataFrame) -> pd.DataFrame:
-    """Training steps and their memory, by model, mode and activation, relative to ReLU's.
-
-    `price` and `memory_price` are ratios. A step that was not measured keeps its status.
-    """
-    found = rows[rows["op"] == TRAINING]
-    is_memory = found["variant"].str.endswith(MEMORY)
-    step = found["variant"].str.removesuffix(MEMORY)
-    parts = step.str.split("/", n=1)
-    found = found.assign(
-        variant=step,
-        model=parts.str[0],
-        mode=parts.str[1].fillna(""),
-        peak_mib=found["bytes"].where(is_memory) / 2**20,
-    )
-    key = ["variant", "dtype", "shape"]
-    peaks = found[is_memory].drop_duplicates([*key, "provider"])[[*key, "provider", "peak_mib"]]
-    steps = (
-        found[~is_memory].drop(columns="peak_mib").merge(peaks, on=[*key, "provider"], how="left")
-    )
-    relu = steps[steps["provider"] == RELU].drop_duplicates(key)
-    steps = steps.merge(
-        relu[[*key, "ms_p50", "peak_mib"]], on=key, how="left", suffixes=("", "_relu")
-    )
-    return steps.assign(
-        price=steps["ms_p50"] / steps["ms_p50_relu"],
-        memory_price=steps["peak_mib"] / steps["peak_mib_relu"],
-    )
-
-
-def by_activation(
-    by_gpu: Mapping[str, pd.DataFrame], column: str, price: str, unit: str
-) -> pd.DataFrame:
-    """A line for each GPU and step, a column for each activation: value and price over ReLU.
-
-    A status that is not "ok" stands where there is no value.
-    """
-    found = pd.concat(list(by_gpu.values()))
-    cells = [
-        f"{number(value)} {unit}" + (f" ({ratio:.2f} x)" if ratio == ratio else "")
-        if value == value
-        else ("" if status == "ok" else status)
-        for value, ratio, status in zip(found[column], found[price], found["status"], strict=True)
-    ]
-    table = found.assign(cell=cells).pivot_table(
-        index=["gpu", "model", "mode", "dtype"],
-        columns="provider",
-        values="cell",
-        aggfunc="first",
-        sort=False,
-    )
-    return table.rename_axis(columns=None).reset_index().rename(columns={"gpu": "GPU"})
 
 
 def measured_table(rows: Sequence[Row] | pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from functools import partial
 
 import pandas as pd
 
-from perf import blocks, charts, frames, headlines, panels, static_views
+from perf import blocks, charts, frames, headlines, panels, prices, static_views
 from perf.bars import BASIS, TITLE, bars
 from perf.frames import Book
 from perf.section import Picture, Section, known_of, shown, views
@@ -152,16 +152,16 @@ def _training(book: Book, palette: Mapping[str, str]) -> Section:
             "'kaf as published' is the published formula."
         ],
     )
-    by_gpu = views(book, frames.prices)
+    by_gpu = views(book, prices.prices)
     known = known_of(by_gpu, "price")
     if known:
         draw = partial(charts.training_price, known, palette)
         section.pictures.append(Picture(f"Price over ReLU on {', '.join(known)}", draw))
     if by_gpu:
-        table = frames.by_activation(by_gpu, "ms_p50", "price", "ms")
+        table = prices.by_activation(by_gpu, "ms_p50", "price", "ms")
         section.tables.append(("Time of a step, and its price over ReLU", table))
     if known_of(by_gpu, "peak_mib"):
-        table = frames.by_activation(by_gpu, "peak_mib", "memory_price", "MiB")
+        table = prices.by_activation(by_gpu, "peak_mib", "memory_price", "MiB")
         section.tables.append(("Peak memory of a step, and its price over ReLU", table))
     return section.or_not_yet()
 

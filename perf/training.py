@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import torch
 
@@ -14,13 +13,12 @@ from perf.models import ACTIVATIONS, Step, Training
 from perf.progress import progress
 from perf.providers import one_line
 from perf.step_memory import peak
-from perf.timed import timed
 from triton_acts.tuning import timing
 from triton_acts.tuning.clocks import Clock
 from triton_acts.tuning.device import Device
 from triton_acts.tuning.records import RESULTS, Row
 
-__all__ = ["TRAINING", "failures", "measure_steps", "prices", "summary"]
+__all__ = ["RELU", "TRAINING", "failures", "measure_steps"]
 
 TRAINING = "training step"  # the op of the rows
 RELU, KAF, PUBLISHED = "relu", "kaf", "kaf as published"
@@ -161,61 +159,6 @@ def _row(step: Step, run_id: str, activation: str, status: str, mode: str = "") 
         "numel": math.prod(step.sizes),
         "status": status,
     }
-
-
-def prices(rows: Sequence[Row]) -> list[Row]:
-    """What each activation costs in each step, in the rows' order.
-
-    Returns:
-        Rows of run_id, model, mode, dtype, shape, provider, ms (median), ratio (to ReLU's ms),
-        bytes (peak memory), memory_ratio (to ReLU's) and status; None where it is not known.
-    """
-    ms: dict[tuple[object, ...], float] = {}
-    peak: dict[tuple[object, ...], int] = {}
-    steps = [row for row in rows if row["op"] == TRAINING]
-    for row in steps:
-        found = timed(row)
-        if found is not None:
-            ms[_key(row)] = found.p50
-        elif isinstance(row["bytes"], int) and row["status"] == "ok":
-            peak[_key(row)] = row["bytes"]
-    table: list[Row] = []
-    for row in steps:
-        variant = str(row["variant"])
-        if variant.endswith(f"/{PEAK_MEMORY}"):
-            continue
-        model, _, mode = variant.partition("/")
-        own, relu = _key(row), _key(row | {"provider": RELU})
-        line = {name: row[name] for name in ("run_id", "dtype", "shape", "provider", "status")}
-        line |= {"model": model, "mode": mode, "ms": ms.get(own), "bytes": peak.get(own)}
-        line |= {"ratio": _ratio(ms, own, relu), "memory_ratio": _ratio(peak, own, relu)}
-        table.append(line)
-    return table
-
-
-def _key(row: Row) -> tuple[object, ...]:
-    """What a time and a memory have in common."""
-    variant = str(row["variant"]).removesuffix(f"/{PEAK_MEMORY}")
-    return variant, *(row[name] for name in ("run_id", "dtype", "shape", "provider"))
-
-
-def _ratio(of: Mapping[Any, float], own: object, relu: object) -> float | None:
-    return of[own] / of[relu] if own in of and of.get(relu) else None
-
-
-def summary(meta: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
-    """A line for the time and the memory of each step that was measured."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for line in prices(rows):
-        where = f"{line['model']}, {line['mode']}, {meta['gpu_slug']}"
-        for title, name in (("price", "ratio"), ("peak memory", "memory_ratio")):
-            if line["provider"] != RELU and line[name] is not None:
-                text = f"{line['provider']} {line[name]:.3g}"
-                found.setdefault((title, where), []).append(text)
-    return [
-        f"{TRAINING}, {title} over ReLU: {', '.join(texts)} ({where})"
-        for (title, where), texts in found.items()
-    ]
 
 
 def failures(rows: Sequence[Row]) -> list[str]:

@@ -5,7 +5,7 @@ import math
 import pytest
 from support import fake_records
 
-from perf import blocks, frames
+from perf import blocks, frames, prices
 from triton_acts.tuning import records, store
 from triton_acts.tuning.config import Config
 from triton_acts.tuning.records import RESULTS, RUNS
@@ -152,18 +152,18 @@ def test_prices_are_relative_to_relu_of_the_same_step(load):
             step("kaf", 3.0, "mlp/eager"),
         ]
     )
-    found = frames.prices(book.rows)
-    prices = {
+    found = prices.prices(book.rows)
+    ratios = {
         (r["model"], r["mode"], r["provider"]): (r["price"], r["memory_price"])
         for r in found.to_dict("records")
     }
-    assert prices["cnn", "eager", "kaf"] == (1.5, 3.0)
-    assert prices["cnn", "compiled", "relu"][0] == 1.0
-    assert math.isnan(prices["mlp", "eager", "kaf"][0])
-    table = frames.by_activation({"cpu": found}, "ms_p50", "price", "ms").set_index("mode")
+    assert ratios["cnn", "eager", "kaf"] == (1.5, 3.0)
+    assert ratios["cnn", "compiled", "relu"][0] == 1.0
+    assert math.isnan(ratios["mlp", "eager", "kaf"][0])
+    table = prices.by_activation({"cpu": found}, "ms_p50", "price", "ms").set_index("mode")
     assert table.loc["compiled", "kaf"] == "failed: no compiler"
     assert "3 ms" in table["kaf"].tolist()
-    peaks = frames.by_activation({"cpu": found}, "peak_mib", "memory_price", "MiB")
+    peaks = prices.by_activation({"cpu": found}, "peak_mib", "memory_price", "MiB")
     assert "3 MiB (3.00 x)" in peaks["kaf"].tolist()
 
 

@@ -4,6 +4,7 @@ import math
 import time
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 from support.perf_rows import result_row
@@ -13,7 +14,8 @@ import triton_acts
 from perf import __main__ as command
 from perf import report, training
 from perf.models import ACTIVATIONS, Step, Training
-from perf.training import failures, measure_steps, prices, summary
+from perf.prices import prices, summary
+from perf.training import failures, measure_steps
 from triton_acts.tuning.device import Device
 from triton_acts.tuning.records import RESULTS, read
 
@@ -23,6 +25,12 @@ def rows_of(*todo, deadline=math.inf):
     for row in rows:
         RESULTS.encode(row)
     return rows
+
+
+def priced(rows):
+    """The lines of `prices`, None where there is no number."""
+    frame = prices(pd.DataFrame(rows, columns=list(RESULTS.columns)))
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
 def status_of(rows):
@@ -43,8 +51,8 @@ def test_every_activation_learns_and_is_timed(model, dtype):
         assert (row["shape"], row["numel"]) == (shape, numel)
         assert row["dtype"] == str(dtype).removeprefix("torch.")
         assert row["speedup_vs_eager"] is row["share_of_yardstick"] is row["bytes"] is None
-    assert [line["ratio"] for line in prices(rows)] == [1.0, 1.5, 2.0, 2.5]
-    assert [line["memory_ratio"] for line in prices(rows)] == [None] * 4
+    assert [line["price"] for line in priced(rows)] == [1.0, 1.5, 2.0, 2.5]
+    assert [line["memory_price"] for line in priced(rows)] == [None] * 4
 
 
 class Growing(torch.nn.Module):
@@ -106,7 +114,7 @@ def test_ours_has_to_agree_with_the_published_form(monkeypatch, step):
     status = status_of(rows)
     assert status.pop("kaf").startswith("wrong: its losses are ")
     assert set(status.values()) == {"ok"}
-    assert prices(rows)[2]["ratio"] is None
+    assert priced(rows)[2]["price"] is None
     (line,) = failures(rows)
     assert line.startswith(f"training step {step.variant} float32 kaf: wrong: ")
 
@@ -126,7 +134,7 @@ def test_a_failing_activation_is_a_row(monkeypatch):
         "kaf": "ok",
         "kaf as published": "left out: out of memory",
     }
-    assert [line["ratio"] for line in prices(rows)] == [None] * 4
+    assert [line["price"] for line in priced(rows)] == [None] * 4
     (line,) = failures(rows)
     assert line.endswith("penalized_tanh: failed: RuntimeError: hot")
 
@@ -182,22 +190,26 @@ def row(name, variant="cnn/eager", ms=None, num_bytes=None, **changes):
 ROWS = [
     result_row("r"),
     *(row(name, ms=ms) for name, ms in zip(NAMES, (10.0, 10.3, 14.0, 87.0), strict=True)),
-    row("relu", "cnn/eager/peak-memory", num_bytes=100),
-    row("kaf", "cnn/eager/peak-memory", num_bytes=150),
+    row("relu", "cnn/eager/peak-memory", num_bytes=2**20),
+    row("kaf", "cnn/eager/peak-memory", num_bytes=3 * 2**19),
     row("kaf", "mlp/eager", 3.0),
     row("relu", "mlp/eager", status="failed: x"),
 ]
 
 
 def test_prices():
-    table = {(line["model"], line["provider"]): line for line in prices(ROWS)}
+    table = {(line["model"], line["provider"]): line for line in priced(ROWS)}
     assert list(table) == [*(("cnn", name) for name in NAMES), ("mlp", "kaf"), ("mlp", "relu")]
     kaf = table["cnn", "kaf"]
-    assert (kaf["mode"], kaf["ms"], kaf["ratio"]) == ("eager", 14.0, 1.4)
-    assert (kaf["bytes"], kaf["memory_ratio"]) == (150, 1.5)
+    assert (kaf["mode"], kaf["ms_p50"], kaf["price"]) == ("eager", 14.0, 1.4)
+    assert (kaf["peak_mib"], kaf["memory_price"]) == (1.5, 1.5)
     published = table["cnn", "kaf as published"]
-    assert (published["ratio"], published["bytes"], published["memory_ratio"]) == (8.7, None, None)
-    assert (table["mlp", "kaf"]["ms"], table["mlp", "kaf"]["ratio"]) == (3.0, None)
+    assert (published["price"], published["peak_mib"], published["memory_price"]) == (
+        8.7,
+        None,
+        None,
+    )
+    assert (table["mlp", "kaf"]["ms_p50"], table["mlp", "kaf"]["price"]) == (3.0, None)
     assert table["mlp", "relu"]["status"] == "failed: x"
 
 
@@ -236,7 +248,7 @@ def test_peak_memory_is_a_row_of_bytes(monkeypatch):
     assert [row["bytes"] for row in peaks] == [10, None, 12, 200]
     assert [row["ms_p50"] for row in peaks] == [None] * 4
     assert peaks[1]["status"] == "failed: RuntimeError: hot"
-    assert [line["memory_ratio"] for line in prices(rows)] == [1.0, None, 1.2, 20.0]
+    assert [line["memory_price"] for line in priced(rows)] == [1.0, None, 1.2, 20.0]
 
 
 @pytest.mark.gpu
@@ -245,7 +257,7 @@ def test_steps_on_a_gpu():
     small = Step("mlp", "eager", 4096, 256, torch.bfloat16, memory=True)
     rows = list(measure_steps([small], device, InOrder(), "r", 1.0, math.inf))
     assert {row["status"] for row in rows} == {"ok"}
-    assert prices(rows)[3]["memory_ratio"] > 5 * prices(rows)[2]["memory_ratio"]
+    assert priced(rows)[3]["memory_price"] > 5 * priced(rows)[2]["memory_price"]
 
 
 def test_a_run_records_its_steps(perform, monkeypatch, tmp_path):
