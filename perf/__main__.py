@@ -1,4 +1,8 @@
-"""`python -m perf`: run, report, compare, import, export, gpu, sweep."""
+"""`python -m perf`: run, report, compare, import, export, gpu, sweep.
+
+Exit codes: 0; 1 if something failed or could not be written; 2 for a wrong argument; 130 after
+Ctrl-C.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,14 @@ REPORT = ROOT / "perf" / "report"
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
     args = _parser().parse_args(argv)
-    code: int = args.command(args)
+    try:
+        code: int = args.command(args)
+    except OSError as error:  # a full disk, a folder that may not be written to
+        print(f"perf: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("perf: interrupted; what was written is kept", file=sys.stderr)
+        return 130
     return code
 
 

@@ -14,6 +14,7 @@ from perf.ops import kaf_op, pointwise_ops
 from perf.tables import number
 from triton_acts.tuning import records
 from triton_acts.tuning.records import RESULTS, RUNS, Row
+from triton_acts.tuning.writing import write_text
 
 __all__ = ["speed_table", "write"]
 
@@ -36,7 +37,7 @@ def write(readme: Path, folder: Path) -> None:
     made, count = marked.subn(lambda m: f"{m[1]}\n{speed_table(folder)}\n\n{m[2]}", text)
     if count != 1:
         raise ValueError(f"{readme} has {count} sections marked 'speed', needs exactly 1")
-    readme.write_text(made, encoding="utf-8")
+    write_text(readme, made)
 
 
 def speed_table(folder: Path) -> str:

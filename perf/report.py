@@ -18,6 +18,7 @@ from perf.sections import sections
 from perf.tables import markdown, number
 from perf.units import TOLERANCE
 from triton_acts.tuning.records import Row
+from triton_acts.tuning.writing import write_text
 
 __all__ = ["bars_table", "load", "measured_table", "our_failures", "summary", "terminal_table"]
 __all__ += ["write"]
@@ -69,8 +70,8 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     found = sections(book, predicted)
     paths = [folder / "report.md", folder / "index.html"]
-    paths[0].write_text(_markdown(found), encoding="utf-8")
-    paths[1].write_text(page(HEADING, found, chart_s), encoding="utf-8")
+    write_text(paths[0], _markdown(found))
+    write_text(paths[1], page(HEADING, found, chart_s))
     return paths
 
 

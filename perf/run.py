@@ -121,7 +121,7 @@ def run(
     results, table = records_dir / f"{device.slug}.csv", report_dir / "static.csv"
     records.append(records_dir / "runs.csv", RUNS, [outcome.meta])
     outcome.files += [records_dir / "runs.csv", results, table]
-    static.write_header(table)
+    static.write(table, [])
     archs = list(architectures or (static.QUICK if quick else gpus.architectures()))
     try:
         if device.gpu is not None:  # its predictions stand beside what is measured
@@ -211,9 +211,8 @@ def _predict(archs: Sequence[str], table: Path, outcome: Outcome, deadline: floa
                 continue
             for note in dict.fromkeys(kernel.note for kernel in kernels if kernel.note):
                 bar.say(f"static table: {part.label}: {note}")
-            found = static.rows(kernels)
-            static.append(table, found)
-            outcome.static += found
+            outcome.static += static.rows(kernels)
+            static.write(table, outcome.static)
             taken = time.monotonic() - begin
             slowest[part.title] = max(slowest.get(part.title, 0.0), taken)
         for reason, labels in gaps.items():

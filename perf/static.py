@@ -19,6 +19,7 @@ from triton_acts.tuning import inspect
 from triton_acts.tuning.predict import predict
 from triton_acts.tuning.records import Row
 from triton_acts.tuning.registry import REGISTRY
+from triton_acts.tuning.writing import write_csv
 
 __all__ = [
     "BASIS",
@@ -27,13 +28,12 @@ __all__ = [
     "MEASURED",
     "QUICK",
     "Part",
-    "append",
     "columns_for",
     "kernels",
     "parts",
     "read",
     "rows",
-    "write_header",
+    "write",
 ]
 
 BASIS = "predicted from machine code"
@@ -146,15 +146,9 @@ def columns_for(case: Case, gpu: GPU | None, found: Iterable[inspect.Row]) -> Ro
     return {}
 
 
-def write_header(path: Path) -> None:
-    """Starts a new file of static rows."""
-    path.write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
-
-
-def append(path: Path, found: Iterable[Mapping[str, object]]) -> None:
-    """Adds rows to that file."""
-    with path.open("a", encoding="utf-8", newline="") as file:
-        csv.DictWriter(file, list(COLUMNS), lineterminator="\n").writerows(found)
+def write(path: Path, found: Iterable[Row]) -> None:
+    """Writes the whole file, or leaves the old one."""
+    write_csv(path, COLUMNS, ({name: str(value) for name, value in row.items()} for row in found))
 
 
 def read(path: Path) -> list[Row]:

@@ -6,6 +6,7 @@ On a GPU its allocator says. On a CPU a process of its own measures it, as in `p
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
@@ -70,6 +71,7 @@ def _elsewhere(step: Step, activation: str) -> tuple[int | None, str]:
 
 
 def _send_growth(sender: Connection, step: Step, activation: str) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, who ends this one
     try:
         release_at_once()
         sender.send((growth(step, activation), "ok"))

@@ -1,11 +1,12 @@
 """`python -m triton_acts.tuning`: tune, plan, explain, inspect, golden, promote.
 
-Exit codes: 0; 1 if something cannot be done here; 2 for a wrong argument.
+Exit codes: 0; 1 if something cannot be done here; 2 for a wrong argument; 130 after Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from .commands import explain, golden, inspect, plan, promote, tune
@@ -22,7 +23,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for command in COMMANDS:
         command.add(commands)
     args = parser.parse_args(argv)
-    code: int = args.run(args)
+    try:
+        code: int = args.run(args)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{args.command}: interrupted\n")
+        return 130
     return code
 
 

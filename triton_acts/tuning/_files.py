@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["check_owner", "locked", "read_bytes", "replace"]
+__all__ = ["check_owner", "locked", "make_private", "read_bytes", "replace"]
 
 if sys.platform == "win32":
     import msvcrt
@@ -62,6 +62,19 @@ else:
                 f"{path} has mode {stat.S_IMODE(followed.st_mode):04o}, so others may write to it; "
                 f"allowed is at most 0755: chmod go-w {path}"
             )
+
+
+def make_private(folder: Path) -> None:
+    """Makes a folder and its missing parents, mode 0700 each; those that are there stay.
+
+    Raises:
+        OSError: it cannot be made, or is a file.
+    """
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except FileNotFoundError:  # `parents=True` would let all but the last be as the umask has it
+        make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def read_bytes(path: Path, limit: int) -> bytes:

@@ -11,7 +11,9 @@ import io
 import math
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 
 __all__ = ["RESULTS", "RUNS", "Row", "Schema", "Table", "append", "read"]
@@ -122,6 +124,7 @@ def append(path: Path, schema: Schema, rows: Iterable[Mapping[str, Value]]) -> i
     Raises:
         ValueError: a row does not fit the schema (rows before it are written), or the file has
             another header.
+        OSError: the disk is full, or the file cannot be written: rows before it are written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     count = 0
@@ -132,13 +135,31 @@ def append(path: Path, schema: Schema, rows: Iterable[Mapping[str, Value]]) -> i
             _check_header(path, schema, file.readline().decode(errors="replace"))
             file.seek(size - 1)
             if file.read(1) != b"\n":
-                file.write(b"\n")
+                _write(file, path, b"\n")
         else:
-            file.write(schema.header.encode())
+            _write(file, path, schema.header.encode())
         for row in rows:
-            file.write(schema.encode(row).encode())
+            _write(file, path, schema.encode(row).encode())
             count += 1
     return count
+
+
+def _write(file: FileIO, path: Path, line: bytes) -> None:
+    """Appends a line or nothing: a disk that fills up takes the beginning of one.
+
+    Raises:
+        OSError: it does not fit, or the file cannot be written.
+    """
+    before, written = file.seek(0, os.SEEK_END), 0
+    try:
+        while written < len(line):
+            written += file.write(line[written:])
+    except OSError as error:
+        with suppress(OSError):  # then `read` names the cut row
+            if file.seek(0, os.SEEK_END) == before + written:  # else another process went on
+                file.truncate(before)
+        message = f"{error.strerror}; the rows before are kept; free space or name another folder"
+        raise OSError(error.errno, message, str(path)) from error
 
 
 def read(path: Path, schema: Schema) -> Table:

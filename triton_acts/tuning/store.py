@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from ._files import check_owner, locked, read_bytes, replace
+from ._files import check_owner, locked, make_private, read_bytes, replace
 from ._schema import (
     MAX_BYTES,
     SCHEMA,
@@ -209,7 +209,7 @@ def update_user(
     path = user_folder() / f"{slug}.json"
     note = ""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         check_owner(path.parent)
         with locked(path, WRITER_SECONDS):
             present, note = _read_or_move(path)

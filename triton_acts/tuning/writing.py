@@ -39,7 +39,9 @@ def _replace(file: Path, fill: Callable[[TextIO], object]) -> None:
             os.fsync(stream.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(file)
-    except BaseException:
+    except BaseException as error:
         with suppress(FileNotFoundError):
             Path(temporary).unlink()
+        if isinstance(error, OSError) and error.errno:  # one of a write does not know its file
+            raise OSError(error.errno, error.strerror, str(file)) from error
         raise

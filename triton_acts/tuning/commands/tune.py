@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from triton_acts import _triton, gpus
+from triton_acts.tuning._files import make_private
 from triton_acts.tuning.clocks import CudaClock
 from triton_acts.tuning.config import describe
 from triton_acts.tuning.device import here
@@ -100,6 +101,8 @@ def run(args: argparse.Namespace) -> int:
 def _measure(args: argparse.Namespace, ops: Sequence[str]) -> int:
     device, todo = here(), jobs(ops)
     folder = args.records or records_folder()
+    if not args.records:
+        make_private(folder)  # in the user's cache, beside the files of block sizes
     sys.stderr.write(
         f"Tuning {device.slug}: {len(todo)} keys and sizes in at most {args.budget:.0f} s, the "
         "most used first. Ctrl-C keeps what was measured.\n"
