@@ -95,7 +95,7 @@ def _run(args: argparse.Namespace) -> int:
     )
     print()
     print(report.terminal_table(outcome.rows))
-    promised = report.bars_table(outcome.rows)
+    promised = report.promises_table(outcome.rows)
     if promised:
         print(f"\n{promised}")
     steps = prices.summary(outcome.meta, outcome.rows)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from perf.bars import BASIS, TITLE, bars
 from perf.frames import CASE, Book, load, measured_table
 from perf.headlines import summary
 from perf.page import page
+from perf.promises import BASIS, TITLE, promises
 from perf.section import Section
 from perf.sections import sections
 from perf.tables import markdown, number
@@ -20,7 +20,7 @@ from perf.units import TOLERANCE
 from triton_acts.tuning.records import Row
 from triton_acts.tuning.writing import write_text
 
-__all__ = ["bars_table", "load", "measured_table", "our_failures", "summary", "terminal_table"]
+__all__ = ["load", "measured_table", "our_failures", "promises_table", "summary", "terminal_table"]
 __all__ += ["write"]
 
 HEADING = "Performance of triton_acts"
@@ -36,9 +36,9 @@ def terminal_table(rows: Sequence[Row]) -> str:
     return str(timed.to_string(index=False, float_format=number, na_rep=""))
 
 
-def bars_table(rows: Sequence[Row]) -> str:
+def promises_table(rows: Sequence[Row]) -> str:
     """What KAF promises on a CPU, for a terminal; "" where its case was not on the list."""
-    table = pd.DataFrame(bars(rows))
+    table = pd.DataFrame(promises(rows))
     if table.empty:
         return ""
     text = table.to_string(index=False, float_format=number, na_rep="")

@@ -8,8 +8,8 @@ from functools import partial
 import pandas as pd
 
 from perf import blocks, charts, frames, headlines, panels, prices, static_views
-from perf.bars import BASIS, TITLE, bars
 from perf.frames import Book
+from perf.promises import BASIS, TITLE, promises
 from perf.section import Picture, Section, known_of, shown, views
 from perf.static import BASIS as STATIC_BASIS
 from triton_acts import gpus
@@ -99,7 +99,7 @@ def _kaf(book: Book, palette: Mapping[str, str]) -> Section:
     if missing:
         section.text.append(f"Not yet measured with several D: {', '.join(missing)}.")
     for slug in book.gpus:
-        table = pd.DataFrame(bars(book.of(slug).to_dict("records")))
+        table = pd.DataFrame(promises(book.of(slug).to_dict("records")))
         if len(table):
             section.text.append(f"{TITLE}: {BASIS}")
             section.tables.append((f"{TITLE}, on {slug}", table))

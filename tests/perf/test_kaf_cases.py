@@ -175,7 +175,7 @@ def test_the_lists_have_kaf_in_every_form(kind, quick):
         assert {case.shape.layout for case in own} == {"contiguous", "channels_last"}
 
 
-def test_the_list_of_a_cpu_has_the_case_of_the_bars():
+def test_the_list_of_a_cpu_has_the_case_of_the_promises():
     own = [case for case in cases("cpu", False) if case.sizes == (4096, 512)]
     assert [(case.direction, case.mode) for case in own[:3]] == [
         ("forward", "device"),

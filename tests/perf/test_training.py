@@ -227,7 +227,7 @@ def test_a_wrong_step_of_ours_fails_the_run(monkeypatch, capsys):
     rows = [*ROWS, row("kaf as published", status="wrong: x"), row("relu", status="wrong: x")]
     outcome = SimpleNamespace(rows=rows, meta=meta, static=[], interrupted=False, files=[])
     monkeypatch.setattr(command, "run", lambda **_: outcome)
-    for name in ("terminal_table", "bars_table"):
+    for name in ("terminal_table", "promises_table"):
         monkeypatch.setattr(report, name, lambda _: "")
     monkeypatch.setattr(report, "summary", lambda *_: [])
     args = SimpleNamespace(quick=True, records=None, report=None)

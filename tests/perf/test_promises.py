@@ -7,10 +7,10 @@ import torch
 
 from perf import memory, report, static
 from perf import run as runner
-from perf.bars import TITLE, bars
 from perf.cases import COMPARED, PEAK_MEMORY, Case, Shape
 from perf.measure import identity
 from perf.ops import kaf_op
+from perf.promises import TITLE, promises
 from perf.run import Budget
 from triton_acts.tuning.records import RESULTS, read
 
@@ -46,13 +46,13 @@ def measured(**changes):
 
 
 def verdicts(rows):
-    return [line["verdict"] for line in bars(rows)]
+    return [line["verdict"] for line in promises(rows)]
 
 
 def test_the_table():
-    table = bars(measured())
+    table = promises(measured())
     assert [
-        (line["triton_acts"], line["formula"], line["ratio"], line["bar"]) for line in table
+        (line["triton_acts"], line["formula"], line["ratio"], line["promised"]) for line in table
     ] == [
         ("10 ms", "250 ms", 25.0, "at least 25"),
         ("15 ms", "40 ms", 40 / 15, "at least 4"),
@@ -65,7 +65,7 @@ def test_the_table():
     assert "memory" in table[3]["quantity"]
 
 
-def test_a_bar_is_missed_by_little():
+def test_a_promise_is_missed_by_little():
     assert verdicts(measured(triton_acts=(4.0, 6.01)))[0] == "not met"
     assert verdicts(measured(**{"triton_acts compiled": (10.01, 0.0)}))[1:3] == [
         "not met",
@@ -90,9 +90,9 @@ def test_what_was_not_measured_is_neither_met_nor_missed():
     assert (
         verdicts([row(PEAK, "triton_acts", status="left out: out of time")]) == ["not measured"] * 5
     )
-    assert bars(measured()[:1]) == []
+    assert promises(measured()[:1]) == []
     other = [cells | {"dtype": "bfloat16"} for cells in measured()]
-    assert bars(other) == []
+    assert promises(other) == []
 
 
 def test_the_report_and_the_terminal_show_it(monkeypatch, perform, tmp_path):
@@ -107,10 +107,10 @@ def test_the_report_and_the_terminal_show_it(monkeypatch, perform, tmp_path):
     (line,) = (line for line in text.splitlines() if "eager mode | 10 ms" in line)
     assert line.endswith("| 10 ms | 250 ms | 25 | at least 25 | met |")
     assert PEAK_MEMORY not in text  # no line without a time among the times
-    terminal = report.bars_table(outcome.rows)
+    terminal = report.promises_table(outcome.rows)
     assert "4096 x 512" in terminal
     assert terminal.count("not met") == 1
-    assert report.bars_table(measured()[:1]) == ""
+    assert report.promises_table(measured()[:1]) == ""
     times = report.measured_table(outcome.rows)
     assert times["both compiled"].tolist() == [1.0, 6.0]
 

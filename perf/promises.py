@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from perf.cases import COMPARED, PEAK_MEMORY
 from triton_acts.tuning.records import Row
 
-__all__ = ["BASIS", "TITLE", "bars"]
+__all__ = ["BASIS", "TITLE", "promises"]
 
 TITLE = "KAF against the published formula"
 BASIS = (
@@ -22,14 +22,14 @@ _OURS, _EAGER, _COMPILED = COMPARED
 
 
 @dataclass(frozen=True)
-class _Bar:
+class _Promise:
     """A line of the table: a ratio of two providers, or of one provider and x's bytes."""
 
     quantity: str
     ours: str
     formula: str
     ratio: float | None
-    bar: str
+    promised: str
     met: Callable[[float], bool] | None
 
     def cells(self) -> Row:
@@ -43,12 +43,12 @@ class _Bar:
             "triton_acts": self.ours,
             "formula": self.formula,
             "ratio": self.ratio,
-            "bar": self.bar,
+            "promised": self.promised,
             "verdict": verdict,
         }
 
 
-def bars(rows: Iterable[Row]) -> list[Row]:
+def promises(rows: Iterable[Row]) -> list[Row]:
     """The table of a run's rows; empty if the case was not on its list."""
     own = [row for row in rows if all(row[name] == value for name, value in _CASE.items())]
     if not own:
@@ -71,10 +71,10 @@ def _speed(
     formula: str,
     directions: Sequence[str],
     least: float,
-) -> _Bar:
+) -> _Promise:
     """How many times faster we are."""
     own, other = (_milliseconds(rows, provider, directions) for provider in (ours, formula))
-    return _Bar(
+    return _Promise(
         f"speed, {quantity}",
         "" if own is None else f"{own:.4g} ms",
         "" if other is None else f"{other:.4g} ms",
@@ -98,7 +98,7 @@ def _is_ok(row: Row) -> bool:
     return row["status"] == "ok"
 
 
-def _memory(rows: Sequence[Row], provider: str, most: float | None) -> _Bar:
+def _memory(rows: Sequence[Row], provider: str, most: float | None) -> _Promise:
     """How many times x's bytes a provider needs."""
     found = [
         (int(row["bytes"]), 4 * int(row["numel"]))  # type: ignore[arg-type]
@@ -109,7 +109,7 @@ def _memory(rows: Sequence[Row], provider: str, most: float | None) -> _Bar:
     ]
     size, x = found[0] if found else (None, 1)
     text = "" if size is None else f"{size / 2**20:.4g} MiB"
-    return _Bar(
+    return _Promise(
         f"memory, {'triton_acts' if provider == _OURS else 'formula'}, eager mode, relative to x",
         text if provider == _OURS else "",
         "" if provider == _OURS else text,
