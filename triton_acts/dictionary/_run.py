@@ -30,12 +30,16 @@ def forward(x: Tensor, alpha: Tensor, dictionary: Dictionary, channel_dim: int) 
     Raises:
         UnloadedInCaptureError: the kernel is not loaded and a CUDA graph is being captured.
     """
-    if not (_on_kernels(x) or x.is_cpu):
+    kernels = _on_kernels(x)
+    if not (kernels or x.is_cpu):
         return composite(x, alpha, dictionary, channel_dim)
     y = torch.empty_like(x)
-    dense = x if x.stride() == y.stride() else y.copy_(x)
+    dense = x
+    if x.stride() != y.stride():
+        # a kernel may work in place: a program reads its elements before it writes them
+        dense = (y if kernels else torch.empty_like(y)).copy_(x)
     if x.numel():
-        run = _kernel_road.forward if _on_kernels(x) else _pieces.forward
+        run = _kernel_road.forward if kernels else _pieces.forward
         run(dictionary, *_rows(alpha, channel_dim, dense, y))
     return y
 
