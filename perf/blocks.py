@@ -44,7 +44,7 @@ def _searched(trials: pd.DataFrame) -> dict[_Place, str]:
     """The winners of one GPU's searches, of several the newest."""
     chosen = trials[trials["config_source"].str.startswith(TUNE) & trials["is_winner"].eq(True)]
     found = {}
-    for row in chosen.sort_values("run_id", kind="stable").to_dict("records"):
+    for row in chosen.sort_values("age", kind="stable").to_dict("records"):
         if row["aligned"] is True:
             ahead = int(row["unroll"]) if row["unroll"] > 1 else 1
             place = _key(row), round(math.log2(row["numel"]))
@@ -116,7 +116,7 @@ def heat(trials: pd.DataFrame) -> dict[str, pd.DataFrame]:
     ):
         numel = group["numel"].max()
         largest = group[group["numel"] == numel]
-        newest = largest[largest["run_id"] == largest["run_id"].max()]
+        newest = largest[largest["age"] == largest["age"].max()]
         times = newest.pivot_table(
             index="block", columns="num_warps", values="ms_p50", aggfunc="min"
         )

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from perf.history import Run, from_file, load
+from perf.history import CASE, Run, from_file, load
 from perf.tables import number
 from perf.verdicts import (
     ALIKE,
     ALONE,
     BETWEEN_RUNS,
-    CASE,
     MATTERS,
     RULED_OUT,
     VERDICTS,

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from perf.history import Run, load
+from perf.history import CASE, Run, load
 from perf.timed import timed
 from triton_acts.tuning.records import RESULTS, RUNS, Row
 from triton_acts.tuning.writing import write_csv, write_text
@@ -16,7 +16,7 @@ __all__ = ["COLUMNS", "SCHEMA", "best", "main"]
 
 SCHEMA = 1
 COLUMNS = (*RESULTS.columns, *(name for name in RUNS.columns if name != "run_id"))
-_CASE = ("op", "variant", "direction", "provider", "dtype", "shape", "layout", "aligned")
+_KEY = (*CASE, "provider", "aligned")
 
 
 def main(folders: Sequence[Path], out: Path) -> int:
@@ -50,7 +50,7 @@ def best(runs: Sequence[Run]) -> list[Row]:
     for run in runs:
         for row in run.rows:
             time = timed(row)
-            key = (*(row[name] for name in _CASE), run.gpu)
+            key = (*(row[name] for name in _KEY), run.gpu)
             if time is not None and (key not in found or time.p50 <= found[key][0]):
                 found[key] = time.p50, {**run.meta, **row}
     return [{name: _finite(row[name]) for name in COLUMNS} for _, row in found.values()]

@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from perf import history
 from perf.cases import BOTH, DIRECTIONS, PEAK_MEMORY
+from perf.history import CASE
 from perf.training import TRAINING
 from triton_acts.tuning.records import RESULTS, RUNS, Row
 from triton_acts.tuning.timing import YARDSTICK
 
-__all__ = ["CASE", "MEMORY", "Book", "by_size", "compact", "load", "main_dtype"]
+__all__ = ["MEMORY", "Book", "by_size", "compact", "load", "main_dtype"]
 __all__ += ["measured_table", "memory", "node_counts", "predictions", "shares"]
 
-CASE = ["op", "variant", "direction", "dtype", "shape", "layout", "numel"]
 MEMORY = f"/{PEAK_MEMORY}"  # how the variant of a row of memory ends
-_ITEMSIZE = {"float32": 4, "float64": 8}
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,9 @@ class Book:
 
     Attributes:
         runs: rows of runs.csv, the newest first.
-        rows: measurements, of each case and GPU those of the newest run that timed it; `gpu` is the
-            GPU's slug, `what` the op and its variant, `mib` the size of x.
+        rows: measurements, of each case and GPU those of one run, see `_newest`; `gpu` is the GPU's
+            slug, `age` counts runs from the oldest on, `what` is the op and its variant, `mib` the
+            size of x.
         trials: rows of searches for block sizes, with the same columns.
         problems: one sentence for each damaged row or file.
     """
@@ -44,7 +45,7 @@ class Book:
     @property
     def gpus(self) -> list[str]:
         """Slugs of what was measured, "cpu" among them, the newest run's first."""
-        newest = pd.concat([self.rows, self.trials]).groupby("gpu")["run_id"].max()
+        newest = pd.concat([self.rows, self.trials]).groupby("gpu")["age"].max()
         return [str(slug) for slug in newest.sort_values(ascending=False).index]
 
     def of(self, slug: str) -> pd.DataFrame:
@@ -61,7 +62,11 @@ def load(folders: Sequence[Path]) -> Book:
     """All records in some folders; what is damaged becomes a problem, all else is kept."""
     found = history.load(folders)
     runs = pd.DataFrame([run.meta for run in found.runs], columns=list(RUNS.columns))
-    rows = [{"gpu": run.gpu, **row} for run in found.runs for row in run.rows]
+    rows: list[Row] = [
+        {"gpu": run.gpu, "age": age, **row}
+        for age, run in enumerate(found.runs)
+        for row in run.rows
+    ]
     trials = _frame([row for row in rows if history.is_trial(row)])
     measured = _frame([row for row in rows if not history.is_trial(row)])
     return Book(runs[::-1], _newest(measured), trials, list(dict.fromkeys(found.problems)))
@@ -69,28 +74,35 @@ def load(folders: Sequence[Path]) -> Book:
 
 def _frame(rows: Sequence[Row]) -> pd.DataFrame:
     """With the columns that `Book` adds, and numbers as numbers."""
-    frame = pd.DataFrame(rows, columns=["gpu", *RESULTS.columns]).drop_duplicates()
+    frame = pd.DataFrame(rows, columns=["gpu", "age", *RESULTS.columns]).drop_duplicates()
     for name, kind in RESULTS.columns.items():
         if kind in (int, float):
             frame[name] = frame[name].astype(int if name == "numel" else float)
         elif kind is str:
             frame[name] = frame[name].fillna("").astype(str)
     frame["what"] = frame["op"] + " " + frame["variant"]
-    frame["mib"] = frame["numel"] * frame["dtype"].map(_ITEMSIZE).fillna(2) / 2**20
+    frame["mib"] = frame["numel"] * frame["dtype"].map(_itemsize).astype(float) / 2**20
     return frame
 
 
-def _newest(frame: pd.DataFrame) -> pd.DataFrame:
-    """Of each GPU and case the rows of one run: the newest that timed it, or else the newest.
+def _itemsize(dtype: str) -> float:
+    """NaN of a dtype that torch does not have."""
+    known = getattr(torch, dtype, None)
+    return known.itemsize if isinstance(known, torch.dtype) else math.nan
 
-    Providers stay together: what is compared comes from the same rounds.
+
+def _newest(frame: pd.DataFrame) -> pd.DataFrame:
+    """Of each GPU and case the rows of one run: of those with the most times the newest.
+
+    So a run that was cut short hides nothing. Providers stay together: what is compared comes from
+    the same rounds.
     """
     key = ["gpu", *CASE]
     is_memory = frame["variant"].str.endswith(MEMORY)
     known = frame["ms_p50"].notna() | (is_memory & frame["bytes"].notna())
-    runs = frame.assign(known=known).groupby([*key, "run_id"], as_index=False)["known"].any()
-    last = runs.sort_values(["known", "run_id"]).drop_duplicates(key, keep="last")
-    found = frame.merge(last[[*key, "run_id"]], on=[*key, "run_id"])
+    runs = frame.assign(known=known).groupby([*key, "age"], as_index=False)["known"].sum()
+    last = runs.sort_values(["known", "age"]).drop_duplicates(key, keep="last")
+    found = frame.merge(last[[*key, "age"]], on=[*key, "age"])
     ways = [*DIRECTIONS, BOTH]
     order = pd.DataFrame(
         {
@@ -113,24 +125,34 @@ def device_time(rows: pd.DataFrame) -> pd.DataFrame:
 
 def main_dtype(rows: pd.DataFrame) -> str:
     """The dtype with the most cases."""
-    counts = rows.drop_duplicates(CASE)["dtype"].value_counts()
+    counts = rows.drop_duplicates(list(CASE))["dtype"].value_counts()
     return str(counts.index[0]) if len(counts) else ""
 
 
 def throughput(rows: pd.DataFrame, dtype: str) -> pd.DataFrame:
     """Rates of contiguous tensors by `what`, direction, provider and size, p20 and p80 as a band.
 
-    Of several shapes of one size it takes the first, of KAF's dictionaries the one with the most
-    cases.
+    Of several shapes of one size it takes the one that `_plainest` ranks first, for all providers;
+    of KAF's dictionaries the one with the most cases.
     """
     timed = device_time(rows)
     timed = timed[(timed["dtype"] == dtype) & (timed["layout"] == "contiguous")]
     kaf = timed.loc[timed["op"] == "kaf", "variant"].value_counts()
     timed = timed[(timed["op"] != "kaf") | (timed["variant"] == next(iter(kaf.index), ""))]
-    timed = timed.drop_duplicates(["what", "direction", "provider", "mib"])
+    timed = timed[timed["mib"].notna()]
+    place = ["what", "direction", "mib"]
+    plainest = timed.loc[_plainest(timed)].drop_duplicates(place)[[*place, "shape"]]
+    timed = timed.merge(plainest, on=[*place, "shape"])
     return timed.assign(
         low=timed["bytes"] / timed["ms_p80"] / 1e6, high=timed["bytes"] / timed["ms_p20"] / 1e6
     ).sort_values("mib", kind="stable")
+
+
+def _plainest(rows: pd.DataFrame) -> Any:
+    """The rows, the plainest shapes first: of KAF N x C, of the others N x C x H x W."""
+    dims = rows["shape"].str.count("x")
+    rank = dims.where(rows["op"] == "kaf", -dims)
+    return rows.assign(rank=rank).sort_values(["rank", "shape"], kind="stable").index
 
 
 def by_size(rows: pd.DataFrame) -> pd.DataFrame:
@@ -193,7 +215,7 @@ def measured_table(rows: Sequence[Row] | pd.DataFrame) -> pd.DataFrame:
         ours_compiled = providers.get("triton_acts compiled", {})
         line = dict(zip(CASE, key, strict=True))
         line |= {
-            "x (MiB)": ours["numel"] * _ITEMSIZE.get(ours["dtype"], 2) / 2**20,
+            "x (MiB)": ours["numel"] * _itemsize(str(ours["dtype"])) / 2**20,
             "time p50 (ms)": ours["ms_p50"],
             "p20 (ms)": ours["ms_p20"],
             "p80 (ms)": ours["ms_p80"],

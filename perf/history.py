@@ -10,7 +10,9 @@ from triton_acts.tuning import records
 from triton_acts.tuning.records import RESULTS, RUNS, Row, Schema
 from triton_acts.tuning.trial_rows import TUNE
 
-__all__ = ["History", "Run", "from_file", "is_trial", "load"]
+__all__ = ["CASE", "History", "Run", "from_file", "is_trial", "load"]
+
+CASE = ("op", "variant", "direction", "dtype", "shape", "layout")  # the columns that name a case
 
 SHOWN = 20  # ids that an error lists
 
@@ -84,7 +86,7 @@ def load(folders: Sequence[Path]) -> History:
         for run in _runs_in(folder, history.problems):
             if run.run_id not in runs or not runs[run.run_id].rows:
                 runs[run.run_id] = run
-    history.runs = sorted(runs.values(), key=lambda run: str(run.meta["utc_time"]))
+    history.runs = sorted(runs.values(), key=lambda run: (str(run.meta["utc_time"]), run.run_id))
     return history
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from perf.history import CASE
 from triton_acts.tuning import records
 from triton_acts.tuning.records import RESULTS, RUNS, Row
 
 __all__ = ["Merged", "merge"]
 
 _NAMES = (
-    *("run_id", "op", "variant", "direction", "provider", "dtype", "shape", "layout"),
+    *("run_id", *CASE, "provider"),
     *("aligned", "elements_per_thread", "num_warps", "unroll", "config_source"),
 )
 

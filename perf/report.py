@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from perf.frames import CASE, Book, load, measured_table
+from perf.frames import Book, load, measured_table
 from perf.headlines import summary
+from perf.history import CASE
 from perf.page import page
 from perf.promises import BASIS, TITLE, promises
 from perf.section import Section
@@ -31,7 +32,7 @@ def terminal_table(rows: Sequence[Row]) -> str:
     table = measured_table(rows)
     if table.empty:
         return "No case was measured."
-    dropped = ["numel", "p20 (ms)", "p80 (ms)", "yardstick", "error (of 8)", "remarks"]
+    dropped = ["p20 (ms)", "p80 (ms)", "yardstick", "error (of 8)", "remarks"]
     timed = table[table["time p50 (ms)"].notna()].drop(columns=dropped).dropna(axis=1, how="all")
     return str(timed.to_string(index=False, float_format=number, na_rep=""))
 

@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from perf.history import Run, is_trial
+from perf.history import CASE, Run, is_trial
 from perf.timed import Timed, timed
 from triton_acts.tuning.timing import YARDSTICK
 
-__all__ = ["ALIKE", "ALONE", "BETWEEN_RUNS", "CASE", "MATTERS", "RULED_OUT", "VERDICTS"]
+__all__ = ["ALIKE", "ALONE", "BETWEEN_RUNS", "MATTERS", "RULED_OUT", "VERDICTS"]
 __all__ += ["Comparison", "Line", "Ratio", "compare", "ratio", "verdict"]
 
 # Medians of two quiet runs differ by up to this, although each run is steadier inside: clocks,
@@ -30,8 +30,6 @@ RULED_OUT = 1.15
 ALIKE = 0.5
 VERDICTS = ("SAME", "FAST", "SLOW", "UNCLEAR")
 ALONE = ("only in base", "only in head")  # in place of a verdict
-
-CASE = ("op", "variant", "direction", "dtype", "shape", "layout")
 
 _Key = tuple[object, ...]
 

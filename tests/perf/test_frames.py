@@ -58,13 +58,49 @@ def test_the_newest_run_of_each_case_counts(load):
     book = load(
         [
             row("2026a", ms=1.0),
-            row("2026a", "eager", ms=2.0),
             row("2026a", ms=7.0, shape="2048"),
             row("2026b", ms=3.0),
+            row("2026b", "eager", ms=2.0),
         ]
     )
     found = {(r["shape"], r["provider"]): r["ms_p50"] for r in book.rows.to_dict("records")}
-    assert found == {("1024", "triton_acts"): 3.0, ("2048", "triton_acts"): 7.0}
+    assert found == {
+        ("1024", "triton_acts"): 3.0,
+        ("1024", "eager"): 2.0,
+        ("2048", "triton_acts"): 7.0,
+    }
+
+
+def test_a_newer_run_that_timed_fewer_providers_hides_nothing(load):
+    whole = [row("2026a"), row("2026a", "eager", 2.0)]
+    lost = row("2026b", "eager", None, status="failed: no luck")
+    book = load([*whole, row("2026b", ms=3.0), lost])
+    assert set(book.rows["run_id"]) == {"2026a"}
+
+
+def test_newest_is_by_time_and_not_by_name(tmp_path):
+    """As everywhere else: a run's id need not begin with its time."""
+    runs = [run_row("b"), run_row("a") | {"utc_time": "c"}]
+    records.append(tmp_path / "runs.csv", RUNS, runs)
+    rows = [row("b", ms=1.0), row("a", ms=2.0), trial("a", 64, 4, 1.0), trial("b", 128, 4, 1.0)]
+    records.append(tmp_path / "cpu.csv", RESULTS, rows)
+    book = frames.load([tmp_path])
+    assert book.rows["run_id"].tolist() == ["a"]
+    ((_, found),) = blocks.heat(book.trials).items()
+    assert found.index.tolist() == [64.0]
+
+
+@pytest.mark.parametrize(("dtype", "mib"), [("float64", 8.0), ("float8_e5m2", 1.0)])
+def test_the_size_of_x_is_that_of_its_dtype(load, dtype, mib):
+    book = load([row("a", dtype=dtype)])
+    assert book.rows["mib"].tolist() == [mib]
+    assert frames.measured_table(book.rows)["x (MiB)"].tolist() == [mib]
+
+
+def test_a_dtype_that_is_none_has_no_size(load):
+    book = load([row("a", dtype="nonsense"), row("a", dtype="nn")])
+    assert book.rows["mib"].isna().all()
+    assert frames.by_size(book.rows).empty
 
 
 def test_a_newer_run_that_left_a_case_out_hides_nothing(load):
@@ -93,6 +129,22 @@ def test_other_modes_and_training_steps_are_no_device_time(load):
         ]
     )
     assert frames.by_size(book.rows)["variant"].tolist() == ["scalar"]
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_of_several_shapes_of_a_size_one_is_chosen_by_rule(load, backwards):
+    """Not the one whose rounds happened to end first; and for all providers the same."""
+    rows = [
+        row("a", shape=shape, op=op, variant=variant)
+        for op, variant in (("kaf", "d20"), ("penalized_tanh", "per_channel"))
+        for shape in ("2x8x65536", "16x1x256x256", "2048x512")
+    ]
+    rows.append(row("a", "eager", op="kaf", variant="d20", shape="2x8x65536"))
+    found = frames.by_size(load(rows[::-1] if backwards else rows).rows)
+    assert dict(zip(found["op"], found["shape"], strict=True)) == {
+        "kaf": "2048x512",
+        "penalized_tanh": "16x1x256x256",
+    }
 
 
 def test_the_band_is_that_of_p20_and_p80(load):

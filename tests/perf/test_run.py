@@ -5,9 +5,10 @@ import dataclasses
 import pytest
 import torch
 
-from perf import frames, measure, providers, report, static
+from perf import measure, providers, report, static
 from perf import run as runner
 from perf.cases import BOTH, COMPARED, DIRECTIONS, NODES, PEAK_MEMORY, Case, Shape, cases
+from perf.history import CASE
 from perf.ops import ops
 from perf.run import Budget
 from perf.units import TOLERANCE
@@ -238,7 +239,7 @@ def test_a_wrong_result_of_ours_fails_the_run(monkeypatch, capsys):
 
     from perf import __main__ as command
 
-    row = dict.fromkeys(frames.CASE, "x") | {"max_err": 12.5}
+    row = dict.fromkeys(CASE, "x") | {"max_err": 12.5}
     rows = [
         row | {"provider": "eager", "status": "wrong"},
         row | {"provider": "triton_acts", "status": "ok"},
