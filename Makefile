@@ -66,3 +66,8 @@ autotune: $(READY)
 
 gpu: $(READY)
 	$(PYTHON) -m perf gpu --out $(OUT) --steps $(STEPS)
+
+# The GPU tests under compute-sanitizer: no access out of bounds, no race, no read of fresh memory.
+.PHONY: sanitize
+sanitize: $(READY)
+	$(PYTHON) tests/sanitize.py

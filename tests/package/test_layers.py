@@ -127,40 +127,6 @@ print(torch.cuda.is_initialized())
     assert run(code) == "False"
 
 
-def test_fork_after_import():
-    code = """
-import os, torch, triton_acts
-triton_acts.scaled_sigmoid(torch.ones(3))
-pid = os.fork()
-if not pid:
-    triton_acts.penalized_tanh(torch.ones(3))
-    os._exit(0)
-print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-"""
-    assert run(code) == "0"
-
-
-def test_without_triton():
-    """The package imports, runs its composites, and says so."""
-    code = """
-import sys
-class NoTriton:
-    def find_spec(self, name, path=None, target=None):
-        if name.split('.')[0] == 'triton':
-            raise ImportError('no triton here')
-sys.meta_path.insert(0, NoTriton())
-import torch, triton_acts
-from triton_acts import _triton
-assert not _triton.INSTALLED and not _triton.INTERPRETED
-x = torch.randn(4, 3, requires_grad=True)
-module = triton_acts.PenalizedTanh(num_parameters=3)
-(triton_acts.scaled_sigmoid(x) + module(x)).sum().backward()
-print(bool(x.grad.isfinite().all()))
-"""
-    for interpret in ("0", "1"):
-        assert run(code, TRITON_INTERPRET=interpret) == "True"
-
-
 def test_interpreter_is_chosen_by_the_environment():
     code = "from triton_acts import _dispatch; print(_dispatch.CPU_KERNELS)"
     assert run(code) == "False"

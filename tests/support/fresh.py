@@ -24,6 +24,7 @@ def output(code, **changes):
         env=environment(**changes),
         cwd="/",
         check=False,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

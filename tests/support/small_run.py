@@ -25,6 +25,7 @@ def small_run(monkeypatch, cases=1, case_s=0.02):
     monkeypatch.setattr(static, "kernels", lambda *_: [])
     monkeypatch.setattr(timing, "canary", lambda device, clock: 99.0)
     monkeypatch.setattr("perf.measure.GROUP_CASES", 1)
+    monkeypatch.setattr("perf.run.CHARTS_S", 0.0)
     selected = [Case(op, "forward", torch.float32, TINY)] * cases
     options = {"selected": selected, "architectures": ["sm_90"], "device": CPU}
     budget = Budget(total_s=60, static_s=0, case_s=case_s)
