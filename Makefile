@@ -12,7 +12,7 @@ endif
 OUT ?= build/gpu
 STEPS ?= test,tune,perf,sweep
 
-.PHONY: setup check fmt test accuracy golden perf perf-report perf-compare perf-export autotune gpu
+.PHONY: setup check fmt test test-oldest coverage fuzz mutate accuracy golden perf perf-report perf-compare perf-export autotune gpu
 
 setup: $(READY)
 
@@ -30,10 +30,34 @@ fmt: $(READY)
 	$(PYTHON) -m ruff check --fix-only .
 	$(PYTHON) -m ruff format .
 
-# Two processes, because Triton's interpreter and its compiler exclude each other in one.
+# Apart, because Triton's interpreter and its compiler exclude each other in one process, and because
+# tests that measure time have to be alone. The others share the cores, where pytest-xdist is installed.
+SHARED = OMP_NUM_THREADS=1 $(PYTHON) -m pytest $$($(PYTHON) -c "import xdist; print('-n logical')" 2>&-)
 test: $(READY)
-	TRITON_INTERPRET=1 $(PYTHON) -m pytest tests/kernel_road
-	$(PYTHON) -m pytest tests
+	TRITON_INTERPRET=1 $(SHARED) tests/kernel_road tests/battery
+	$(SHARED) tests -m "not alone"
+	$(PYTHON) -m pytest tests -m alone
+
+# The oldest stack that is supported, torch 2.11 and Triton 3.6, in an interpreter that has it. Triton 3.6
+# beside a newer torch covers the kernels.
+test-oldest: $(READY)
+	$(PYTHON) -c "import torch, triton; print('torch', torch.__version__, 'triton', triton.__version__); \
+		exit(0 if triton.__version__.startswith('3.6.') else 'test-oldest: give PY=, a Python with triton 3.6')"
+	$(MAKE) test
+
+# Lines and branches of the package that the tests reach, device code left out.
+coverage: $(READY)
+	TRITON_INTERPRET=1 $(SHARED) tests/kernel_road tests/battery --cov --cov-report=
+	$(SHARED) tests -m "not alone" --cov --cov-append --cov-report=term-missing:skip-covered
+
+# 2,000 examples an op, of another sample each time: half an hour on two cores.
+fuzz: $(READY)
+	TRITON_INTERPRET=1 $(SHARED) tests/battery/test_fuzz.py --hypothesis-profile long
+	$(SHARED) tests/battery/test_fuzz.py --hypothesis-profile long
+
+# Small changes of the device code, each of which a test has to notice.
+mutate: $(READY)
+	$(PYTHON) tests/mutation $(if $(COUNT),--count $(COUNT))
 
 # Measures the README's tables anew.
 accuracy: $(READY)

@@ -4,9 +4,15 @@ import os
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from support import accuracy
 
 torch.manual_seed(0)
+
+_ANY = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("fixed", max_examples=60, derandomize=True, database=None, **_ANY)
+settings.register_profile("long", max_examples=2000, print_blob=True, **_ANY)  # `make fuzz`
+settings.load_profile("fixed")
 
 
 def pytest_report_header(config):

@@ -216,6 +216,7 @@ def test_kernel_arguments_have_safe_names():
         assert not {"params", "specialization", "options"} & set(getattr(_kernels, name).arg_names)
 
 
+@pytest.mark.alone
 def test_host_cost(gpu, monkeypatch):
     """Guards, look-up, allocation and launch take at most 5 times torch.sigmoid on a CPU tensor."""
     monkeypatch.undo()  # without the fixture that asks the binder at every launch
@@ -231,6 +232,7 @@ def test_host_cost(gpu, monkeypatch):
             assert found <= 5
 
 
+@pytest.mark.alone
 def test_a_warm_launch_costs_less_than_tritons_own(gpu, monkeypatch):
     """Look-up of the config included, both with the driver's launch stubbed."""
     monkeypatch.undo()  # without the fixture that asks the binder at every launch

@@ -42,6 +42,7 @@ def step(f, x, alpha, g):
     return lambda: torch.autograd.grad(f(*leaves), leaves, g)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("case", BARS)
 def test_against_the_published_formula(case):
     torch._dynamo.reset()

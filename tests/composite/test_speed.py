@@ -27,6 +27,7 @@ SLOPES = torch.rand(8)
 BARS = {"tiny": 1.25, "tiny learned": 2.2, "large": 1.1}
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad], ids=["no_grad", "grad"])
 @pytest.mark.parametrize("size", ["tiny", "large"])
 @pytest.mark.parametrize("name", PAIRS)

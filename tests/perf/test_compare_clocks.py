@@ -125,6 +125,7 @@ def spin(seconds):
         pass
 
 
+@pytest.mark.alone
 def test_a_slowdown_is_found_with_a_real_clock(two_runs, monkeypatch):
     """Of work that takes the time it says: what a neighbour does to real work is no slowdown."""
     seconds = {"triton_acts": 0.010, "eager": 0.015}

@@ -255,6 +255,7 @@ def test_after_the_first_call_nothing_is_read_or_asked(machine, monkeypatch):
     assert all(config is first for config in found)
 
 
+@pytest.mark.alone
 def test_select_takes_half_a_microsecond(machine):
     """Median of 10^5 calls, the call's own overhead included."""
     arguments = ("penalized_tanh", "forward", BF16, 1 << 24, True, 0)
