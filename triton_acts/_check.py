@@ -8,7 +8,16 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-__all__ = ["FLOAT32_MAX", "choice", "floating", "real", "reject", "same_device"]
+__all__ = [
+    "FLOAT32_MAX",
+    "choice",
+    "floating",
+    "integer",
+    "real",
+    "reject",
+    "reject_without_memory",
+    "same_device",
+]
 
 FLOAT32_MAX = 3.4028234663852886e38
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -48,10 +57,32 @@ def real(op: str, name: str, value: object) -> float:
     return value
 
 
+def integer(op: str, name: str, value: object) -> int:
+    """`value` as it is; TypeError unless it is an int, and no bool."""
+    if type(value) is not int:
+        raise TypeError(f"{op}: {name} must be an int, got {value!r}")
+    return value
+
+
 def choice(op: str, name: str, value: object, allowed: tuple[str, ...]) -> None:
     """ValueError unless `value` is one of `allowed`."""
     if value not in allowed:
         raise ValueError(f"{op}: {name} must be one of {allowed}, got {value!r}")
+
+
+def reject_without_memory(op: str, **tensors: Tensor) -> None:
+    """TypeError if one of them, by its argument's name, is a nested tensor or a ZeroTensor."""
+    for name, value in tensors.items():
+        if value.is_nested:
+            raise TypeError(
+                f"{op}: {name} is a nested tensor; allowed are dense tensors (pass those of "
+                f"{name}.unbind() one by one, or {name}.to_padded_tensor(0.0))"
+            )
+        if value._is_zerotensor():
+            raise TypeError(
+                f"{op}: {name} is a ZeroTensor, which has no memory; allowed are dense tensors "
+                f"(pass {name}.clone())"
+            )
 
 
 def floating(op: str, name: str, value: Tensor) -> None:

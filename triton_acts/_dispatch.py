@@ -8,13 +8,15 @@ plain strided tensor on a GPU, outside every transform, mode and trace.
 
 from __future__ import annotations
 
+import sys
 import warnings
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch._C import _functorch
 from torch._C import _get_tracing_state as tracing_state
-from torch._C import _len_torch_dispatch_stack as _dispatch_modes
+from torch._C import _len_torch_dispatch_stack as dispatch_modes
 from torch._C import _len_torch_function_stack as _function_modes
 from torch.autograd import forward_ad
 from torch.overrides import _get_current_function_mode_stack
@@ -25,9 +27,12 @@ from . import _check, _triton
 __all__ = [
     "CPU_KERNELS",
     "KERNEL_DTYPES",
+    "dispatch_modes",
     "functorch_level",
+    "is_compiling",
     "kernel_road",
     "plain",
+    "stand_ins",
     "tracing_state",
     "transforming",
     "untransformed",
@@ -39,7 +44,8 @@ _STRIDED = torch.strided
 functorch_level = _functorch.peek_interpreter_stack
 _legacy_batched = _functorch.is_legacy_batchedtensor
 _Parameter = torch.nn.Parameter
-_is_compiling = torch.compiler.is_dynamo_compiling  # others trace under a mode
+is_compiling = torch.compiler.is_dynamo_compiling  # others trace under a mode
+_INNER = tuple(f"{Path(str(module.__file__)).parent}/" for module in (torch, _check))
 CPU_KERNELS = _triton.INTERPRETED  # CPU tensors take the kernel road, through Triton's interpreter
 
 
@@ -62,7 +68,19 @@ def kernel_road(op: str, x: Tensor) -> bool:
     # CPU tensors leave here: the composite is also what Dynamo and functorch want of them.
     if not (x.is_cuda or CPU_KERNELS) or not _triton.INSTALLED:
         return False
-    return not _is_compiling() and plain(x)
+    return not is_compiling() and plain(x)
+
+
+def stand_ins(*arguments: object) -> bool:
+    """True if an argument stands for a tensor without being one, as torch.fx's Proxy does.
+
+    `torch.overrides.handle_torch_function` then hands it the call of the public function, which
+    becomes one node of its graph.
+    """
+    return any(
+        not isinstance(value, Tensor) and hasattr(type(value), "__torch_function__")
+        for value in arguments
+    )
 
 
 def plain(x: Tensor) -> bool:
@@ -76,7 +94,7 @@ def untransformed(x: Tensor) -> bool:
     return (
         (kind is Tensor or kind is _Parameter)
         and functorch_level() is None
-        and not _dispatch_modes()
+        and not dispatch_modes()
         and (not _function_modes() or _only_a_default_device())
         and forward_ad._current_level < 0
         and tracing_state() is None
@@ -110,5 +128,13 @@ def warn_captured(op: str) -> None:
         "the graph holds the slower composite; call triton_acts.warmup, or run the model once with "
         "backward, before capture",
         RuntimeWarning,
-        stacklevel=3,
+        stacklevel=_users_level(),
     )
+
+
+def _users_level() -> int:
+    """The `stacklevel`, seen by the caller, of the nearest line outside torch and this package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_INNER):
+        level, frame = level + 1, frame.f_back
+    return level

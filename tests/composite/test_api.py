@@ -97,6 +97,11 @@ def test_errors_of_a():
         ta.penalized_tanh(x[0], torch.rand(3))
     with pytest.raises(ValueError, match="x is on cpu but a is on meta"):
         ta.penalized_tanh(x, torch.rand(3, device="meta"))
+    for wrong in (1.0, "1", None, True):
+        with pytest.raises(TypeError, match=f"channel_dim must be an int, got {wrong!r}"):
+            ta.penalized_tanh(x, torch.rand(3), wrong)
+        with pytest.raises(TypeError, match=f"channel_dim must be an int, got {wrong!r}"):
+            ta.PenalizedTanh(num_parameters=3, channel_dim=wrong)
     with pytest.raises(TypeError, match=r"a has dtype torch\.int64"):
         ta.penalized_tanh(x, torch.ones(3, dtype=torch.int64))
     with pytest.raises(TypeError, match=r"torch\.bool"):

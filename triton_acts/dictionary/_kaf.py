@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function
 
 from triton_acts import _check, _dispatch
 
@@ -82,8 +83,16 @@ def kaf(
     Lee, 2004): for gamma delta^2 from 1/16 to 4 and up to 256 nodes, the error is below 1e-5
     relative to `sum_i |alpha_i| exp(..)` within the grid, and to its largest value anywhere.
     """
+    if _dispatch.stand_ins(x, alpha, nodes):
+        options: Any = {"gamma": gamma, "nodes": nodes, "channel_dim": channel_dim}
+        if grid is not DEFAULT_GRID:  # which nodes allow by identity
+            options["grid"] = grid
+        y: Tensor = handle_torch_function(kaf, (x, alpha, nodes), x, alpha, **options)
+        return y
     if not isinstance(alpha, Tensor):
         raise TypeError(f"kaf: alpha must be a torch.Tensor, got {type(alpha).__name__}")
+    if alpha.is_nested:
+        _check.reject_without_memory("kaf", alpha=alpha)
     if nodes is not None:
         dictionary: Dictionary = _checked_nodes(x, alpha, grid, gamma, nodes)
     elif torch.compiler.is_dynamo_compiling() or _dispatch.tracing_state() is not None:
@@ -195,14 +204,15 @@ def _check_tensors(x: Tensor, alpha: Tensor, channel_dim: int) -> None:
     if not isinstance(x, Tensor) or x.dtype not in _check.FLOATING or x.layout is not torch.strided:
         _check.reject("kaf", x)
     _check.floating("kaf", "alpha", alpha)
+    if x.is_nested:
+        _check.reject_without_memory("kaf", x=x)
     _check.same_device("kaf", x, "alpha", alpha)
     if alpha.dim() != 2:
         raise ValueError(f"kaf: alpha must be of shape [C, D] or [1, D], got {tuple(alpha.shape)}")
     channels = alpha.shape[0]
     if channels == 1:
         return
-    if type(channel_dim) is not int:
-        raise TypeError(f"kaf: channel_dim must be an int, got {channel_dim!r}")
+    _check.integer("kaf", "channel_dim", channel_dim)
     if not -x.dim() <= channel_dim < x.dim():
         raise ValueError(
             f"kaf: channel_dim is {channel_dim}, allowed are {-x.dim()} to {x.dim() - 1} for x of "

@@ -9,12 +9,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from triton_acts import _check
+from triton_acts import _check, _dispatch
 
 from . import _official
 from ._fit import checked_eps, ridge, unit_gradient_std
 from ._gridding import Grid, float32
-from ._kaf import apply, checked_grid
+from ._kaf import apply, checked_grid, kaf
 
 __all__ = ["KAF"]
 
@@ -153,7 +153,11 @@ class KAF(torch.nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Applies the activation to x, of any shape with the channels in `channel_dim`."""
-        return apply(x, self.alpha, self._current(), self.channel_dim)
+        d = self._current()
+        if _dispatch.stand_ins(x, self.alpha):  # which record numbers, but no dictionary
+            bounds = d.lo, d.hi
+            return kaf(x, self.alpha, grid=bounds, gamma=d.gamma, channel_dim=self.channel_dim)
+        return apply(x, self.alpha, d, self.channel_dim)
 
     def _current(self) -> Grid:
         """The dictionary, read anew after somebody wrote to its buffers or replaced them.
@@ -226,9 +230,8 @@ class KAF(torch.nn.Module):
 
 
 def _check_int(name: str, value: object, least: int | None = None) -> None:
-    if type(value) is not int:
-        raise TypeError(f"KAF: {name} must be an int, got {value!r}")
-    if least is not None and value < least:
+    number = _check.integer("KAF", name, value)
+    if least is not None and number < least:
         raise ValueError(f"KAF: {name} must be at least {least}, got {value}")
 
 

@@ -132,10 +132,21 @@ torch.library.register_vmap("triton_acts::kaf", _vmap, lib=_LIBRARY)
 
 def call(x: Tensor, alpha: Tensor, dictionary: Dictionary, channel_dim: int) -> Tensor:
     """Calls the operator."""
+    nodes, *numbers = operands(dictionary)
     if type(x).__name__ == "DTensor" or type(alpha).__name__ == "DTensor":
         _shard()
-    y: Tensor = torch.ops.triton_acts.kaf(x, alpha, *operands(dictionary), channel_dim)
+        nodes = _replicated(nodes, x)
+    y: Tensor = torch.ops.triton_acts.kaf(x, alpha, nodes, *numbers, channel_dim)
     return y
+
+
+def _replicated(nodes: Tensor | None, like: Any) -> Tensor | None:
+    """Nodes that every process has, as the DTensor that the operator wants beside others."""
+    from torch.distributed.tensor import DTensor
+
+    if nodes is None or isinstance(nodes, DTensor) or not isinstance(like, DTensor):
+        return nodes
+    return DTensor.from_local(nodes, like.device_mesh, run_check=False)
 
 
 @cache

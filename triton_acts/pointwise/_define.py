@@ -99,10 +99,12 @@ def apply(op: Pointwise, x: Tensor, params: tuple[Any, ...], save: str = "input"
         and x.is_cpu
         and x.layout is _STRIDED
         and x.dtype in _KERNEL_DTYPES
-    ):
-        return op.composite(x, *params)
-    if not _dispatch.kernel_road(op.name, x):
-        return op.composite(x, *params)
+    ) or not _dispatch.kernel_road(op.name, x):
+        try:
+            return op.composite(x, *params)
+        except RuntimeError:
+            _check.reject_without_memory(op.name, x=x)
+            raise
     if x.requires_grad and torch.is_grad_enabled():
         y: Tensor = _Function.apply(x, op, params, save)
         return y

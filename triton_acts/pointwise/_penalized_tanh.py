@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function
 
-from triton_acts import _check
+from triton_acts import _check, _dispatch
 from triton_acts import math as _math
 from triton_acts._dispatch import functorch_level, tracing_state
 from triton_acts._triton import jit, tl
@@ -21,6 +22,7 @@ __all__ = ["PENALIZED_TANH", "PENALIZED_TANH_PER_CHANNEL", "PenalizedTanh", "pen
 
 _leaky_relu = torch._C._nn.leaky_relu  # what nn.functional.leaky_relu calls
 _grad_enabled = torch.is_grad_enabled
+_PLAIN = (Tensor, torch.nn.Parameter)
 _leaky_relu_ = torch._C._nn.leaky_relu_
 
 
@@ -81,7 +83,8 @@ def _composite_per_channel(x: Tensor, a: Tensor) -> Tensor:
     # prelu's kernel multiplies in float32 inside; torch.prelu itself is on autocast's lists
     t = torch.tanh(x)
     wide = torch.promote_types(x.dtype, torch.float32)
-    if functorch_level() is not None:  # prelu's batching rule resizes with a warning
+    # prelu's batching rule resizes with a warning, and DTensor has no rule for its backward
+    if functorch_level() is not None or type(x) is not Tensor or type(a) not in _PLAIN:
         return torch.where(x > 0, t, (a.to(wide) * t).to(x.dtype))
     if a.dtype is x.dtype:
         return torch._prelu_kernel(t, a)
@@ -122,12 +125,18 @@ def penalized_tanh(
         A tensor of x's shape, dtype and memory format; computed in float32 for 16-bit types.
 
     Raises:
-        TypeError: x or a is not a strided tensor of a real floating dtype, or a is no real number.
+        TypeError: x or a is not a strided tensor of a real floating dtype, a is no real number, or
+            channel_dim no int.
         ValueError: a is not finite in float32; a tensor a has a wrong shape or device; channel_dim
             is out of range; save is unknown, or is "output" with a <= 0 or a tensor a.
 
     Source: Xu et al., arXiv 1602.05980.
     """
+    tensors = type(x) is Tensor and (type(a) is float or isinstance(a, Tensor))
+    if not tensors and _dispatch.stand_ins(x, a):
+        args = (x, a, channel_dim)
+        y: Tensor = handle_torch_function(penalized_tanh, (x, a), *args, save=save)
+        return y
     if type(a) is float or not isinstance(a, Tensor):
         return apply(PENALIZED_TANH, x, (a,), save)
     return apply_per_channel(PENALIZED_TANH_PER_CHANNEL, x, a, channel_dim, save)
@@ -165,6 +174,7 @@ class PenalizedTanh(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.initial_a = _check.real("PenalizedTanh", "a", a)
+        _check.integer("PenalizedTanh", "channel_dim", channel_dim)
         self.num_parameters, self.channel_dim, self.save = num_parameters, channel_dim, save
         self.a: float | torch.nn.Parameter = self.initial_a
         if num_parameters is not None:

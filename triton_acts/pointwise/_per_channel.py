@@ -112,7 +112,7 @@ def apply_per_channel(
     """Y = op(x, w), w of shape (1,) for all channels or (C,) along `channel_dim`.
 
     Raises:
-        TypeError: x or w has a dtype or layout that no road takes.
+        TypeError: x or w has a dtype or layout that no road takes, or channel_dim is no int.
         ValueError: w's size does not fit x, `channel_dim` is out of range, the devices differ, or
             save is not "input" (the weight's gradient needs x).
     """
@@ -142,6 +142,8 @@ def _forward_or_composite(op: PerChannel, x: Tensor, w: Tensor, channel_dim: int
 
 def _check_weight(op: PerChannel, x: Tensor, w: Tensor, channel_dim: int) -> None:
     _check.floating(op.name, op.weight_name, w)
+    if x.is_nested or w.is_nested:
+        _check.reject_without_memory(op.name, **{"x": x, op.weight_name: w})
     _check.same_device(op.name, x, op.weight_name, w)
     if w.dim() != 1:
         raise ValueError(
@@ -151,6 +153,7 @@ def _check_weight(op: PerChannel, x: Tensor, w: Tensor, channel_dim: int) -> Non
     size = w.shape[0]
     if size == 1:
         return
+    _check.integer(op.name, "channel_dim", channel_dim)
     if x.dim() < 2:
         raise ValueError(
             f"{op.name}: x of shape {tuple(x.shape)} has no channel dimension, so "

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function
 
-from triton_acts import _check
+from triton_acts import _check, _dispatch
 from triton_acts import math as _math
-from triton_acts._dispatch import tracing_state
+from triton_acts._dispatch import dispatch_modes, is_compiling, tracing_state
 from triton_acts._triton import jit, tl
 
 from ._define import Pointwise, apply
@@ -54,7 +55,10 @@ def _scaled_sigmoid_slope_from_output(y, scale, bias, one):
 
 def _composite(x: Tensor, scale: float, bias: float) -> Tensor:
     if bias == -scale / 2:
-        t = (x * 0.5).tanh_()  # in place wherever autograd keeps no result
+        half = x * 0.5
+        # in place where nobody keeps a result: autograd does not, modes and subclasses may
+        unseen = is_compiling() or (type(x) is Tensor and not dispatch_modes())
+        t = half.tanh_() if unseen else half.tanh()
         if _grad_enabled() or tracing_state() is not None:
             return t * (scale / 2)
         return t.mul_(scale / 2)
@@ -110,6 +114,10 @@ def scaled_sigmoid(
 
     Source: Xu et al., arXiv 1602.05980.
     """
+    if type(x) is not Tensor and _dispatch.stand_ins(x):
+        args = (x, scale, bias)
+        y: Tensor = handle_torch_function(scaled_sigmoid, (x,), *args, save=save)
+        return y
     if bias is None:
         if type(scale) is not float:
             scale = _check.real("scaled_sigmoid", "scale", scale)
