@@ -105,12 +105,14 @@ def _run(args: argparse.Namespace) -> int:
     print("\n".join(report.summary(outcome.meta, outcome.rows)))
     archs = list(dict.fromkeys(str(row["arch"]) for row in outcome.static))
     if archs:
-        print(f"Static table ({static.BASIS}, not measured): {', '.join(archs)}")
+        print(f"In the report, {static.BASIS} and not measured: rates on {', '.join(archs)}")
     if outcome.interrupted:
         print("Interrupted: the rows that were complete are kept.")
     print(f"Finished after {time.monotonic() - STARTED:.0f} s. Files:")
     for path in outcome.files:
         print(f"  {path}")
+    folders = [args.records] if args.records else [RECORDS, RECORDS / "local"]
+    print(*report.ending(outcome.meta, folders, args.records), sep="\n")
     bad = [*report.our_failures(outcome.rows), *training.failures(outcome.rows)]
     for line in bad:
         print(f"FAILED: {line}", file=sys.stderr)

@@ -60,7 +60,8 @@ def section(book: Book) -> Section:
 def _headline(book: Book, slug: str, timed: pd.DataFrame) -> list[str]:
     """A paragraph on one GPU: its name, the newest run, and the medians over all its cases."""
     text = f"{slug}: {book.name(slug)}{_CPU if slug == 'cpu' else ''}."
-    runs = book.runs[book.runs["gpu_slug"] == slug]
+    shown = book.rows["run_id"]
+    runs = book.runs[(book.runs["gpu_slug"] == slug) & book.runs["run_id"].isin(shown)]
     if len(runs):
         run = runs.iloc[0]
         text += (

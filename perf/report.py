@@ -9,20 +9,22 @@ from pathlib import Path
 
 import pandas as pd
 
+from perf import history
 from perf.frames import Book, load, measured_table
 from perf.headlines import summary
-from perf.history import CASE
+from perf.history import CASE, is_trial
 from perf.page import page
 from perf.promises import BASIS, TITLE, promises
 from perf.section import Section
 from perf.sections import sections
 from perf.tables import markdown, number
+from perf.timed import timed
 from perf.units import TOLERANCE
 from triton_acts.tuning.records import Row
 from triton_acts.tuning.writing import write_text
 
-__all__ = ["load", "measured_table", "our_failures", "promises_table", "summary", "terminal_table"]
-__all__ += ["write"]
+__all__ = ["ending", "load", "measured_table", "our_failures", "promises_table", "summary"]
+__all__ += ["terminal_table", "write"]
 
 HEADING = "Performance of triton_acts"
 
@@ -55,6 +57,33 @@ def our_failures(rows: Sequence[Row]) -> list[str]:
         if str(row["provider"]).startswith("triton_acts")
         and str(row["status"]).startswith(("wrong", "failed"))
     ]
+
+
+def ending(meta: Row, folders: Sequence[Path], records_dir: Path | None = None) -> list[str]:
+    """A run's name, and the command that compares it with an earlier one of the same GPU.
+
+    That is the newest with the same arguments, or else the newest.
+
+    Args:
+        meta: the run's row in runs.csv.
+        folders: where runs are looked up.
+        records_dir: the folder that the user named in place of these.
+    """
+    lines = [f"Run: {meta['run_id']}"]
+    earlier = [
+        run.meta
+        for run in history.load(folders).runs
+        if run.gpu == meta["gpu_slug"] and run.run_id != meta["run_id"]
+        if any(timed(row) and not is_trial(row) for row in run.rows)
+    ]
+    alike = [other for other in earlier if other["argv"] == meta["argv"]]
+    if earlier:
+        base, head = (alike or earlier)[-1]["run_id"], meta["run_id"]
+        command = f"make perf-compare BASE={base} HEAD={head}"
+        if records_dir:
+            command = f"python -m perf compare {base} {head} --records {records_dir}"
+        lines.append(f"What changed since the last one: {command}")
+    return lines
 
 
 def write(

@@ -121,7 +121,6 @@ def run(
     results, table = records_dir / f"{device.slug}.csv", report_dir / "static.csv"
     records.append(records_dir / "runs.csv", RUNS, [outcome.meta])
     outcome.files += [records_dir / "runs.csv", results, table]
-    static.write(table, [])
     archs = list(architectures or (static.QUICK if quick else gpus.architectures()))
     try:
         if device.gpu is not None:  # its predictions stand beside what is measured
@@ -142,7 +141,7 @@ def run(
     book = frames.load(folders)
     for problem in book.problems:
         print(problem, file=sys.stderr)
-    outcome.files += report.write(report_dir, book, outcome.static, CHARTS_S)
+    outcome.files += report.write(report_dir, book, static.read(table), CHARTS_S)
     return outcome
 
 
@@ -211,8 +210,9 @@ def _predict(archs: Sequence[str], table: Path, outcome: Outcome, deadline: floa
                 continue
             for note in dict.fromkeys(kernel.note for kernel in kernels if kernel.note):
                 bar.say(f"static table: {part.label}: {note}")
-            outcome.static += static.rows(kernels)
-            static.write(table, outcome.static)
+            made = static.rows(kernels)
+            static.update(table, made)
+            outcome.static += made
             taken = time.monotonic() - begin
             slowest[part.title] = max(slowest.get(part.title, 0.0), taken)
         for reason, labels in gaps.items():

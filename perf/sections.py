@@ -18,6 +18,28 @@ from triton_acts.tuning.records import Row
 __all__ = ["sections"]
 
 
+_MEMORY = {
+    "what": "op",
+    "dtype": "dtype",
+    "shape": "x",
+    "provider": "provider",
+    "peak_mib": "peak (MiB)",
+    "of_x": "relative to x (ratio)",
+    "status": "status",
+}
+_PREDICTIONS = {
+    "what": "op",
+    "direction": "direction",
+    "dtype": "dtype",
+    "shape": "x",
+    "layout": "layout",
+    "ms_p50": "measured (ms)",
+    "predicted_ms": "predicted (ms)",
+    "error_percent": "error of the prediction (%)",
+    "predicted_bound": "predicted bound",
+}
+
+
 def sections(book: Book, predicted: Sequence[Row]) -> list[Section]:
     """The whole report.
 
@@ -40,7 +62,9 @@ def sections(book: Book, predicted: Sequence[Row]) -> list[Section]:
         found += [_predictions(book, palette)]
     found.append(_static(predicted))
     if book.gpus:
-        found += [_measured(book), _runs(book)]
+        found.append(_measured(book))
+    if len(book.runs):
+        found.append(_runs(book))
     if book.problems:
         text = "These were left out; everything else in their files is in this report."
         found.append(Section("Damaged records", [text, *book.problems]))
@@ -121,28 +145,6 @@ def _memory(book: Book, palette: Mapping[str, str]) -> Section:
     return section.or_not_yet()
 
 
-_MEMORY = {
-    "what": "op",
-    "dtype": "dtype",
-    "shape": "x",
-    "provider": "provider",
-    "peak_mib": "peak (MiB)",
-    "of_x": "relative to x (ratio)",
-    "status": "status",
-}
-_PREDICTIONS = {
-    "what": "op",
-    "direction": "direction",
-    "dtype": "dtype",
-    "shape": "x",
-    "layout": "layout",
-    "ms_p50": "measured (ms)",
-    "predicted_ms": "predicted (ms)",
-    "error_percent": "error of the prediction (%)",
-    "predicted_bound": "predicted bound",
-}
-
-
 def _training(book: Book, palette: Mapping[str, str]) -> Section:
     section = Section(
         "Training step",
@@ -192,8 +194,8 @@ def _predictions(book: Book, palette: Mapping[str, str]) -> Section:
         "Predicted against measured",
         [
             "The predicted time comes from the kernel's machine code and the GPU's data sheet. It "
-            "knows no launch overhead beyond 3 us and no imperfect DRAM, so it is a lower bound of "
-            "the time. Error: -10 % is a prediction 10 % too short."
+            "knows no overhead but a launch of 3 us and no imperfect DRAM: an optimistic estimate. "
+            "Error: -10 % is a prediction 10 % too short."
         ],
     )
     by_gpu = views(book, frames.predictions)
@@ -217,7 +219,7 @@ def _error_summary(by_gpu: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def _static(predicted: Sequence[Row]) -> Section:
     return Section(
-        f"Static table: {STATIC_BASIS}, upper bound",
+        f"Rates on every GPU: {STATIC_BASIS}",
         static_views.text(predicted),
         static_views.tables(predicted),
     )
@@ -248,15 +250,15 @@ def _measured(book: Book) -> Section:
 
 
 def _runs(book: Book) -> Section:
-    """The runs that this report shows something of."""
+    """All runs."""
     used = pd.concat([book.rows, book.trials])["run_id"].value_counts()
-    runs = book.runs[book.runs["run_id"].isin(used.index)]
+    runs = book.runs
     flush = runs["flush_bytes"].astype(float) / 2**20
     table = pd.DataFrame(
         {
             "run": runs["run_id"],
             "UTC": runs["utc_time"],
-            "rows shown": runs["run_id"].map(used),
+            "rows shown": runs["run_id"].map(used).fillna(0).astype(int),
             "commit": runs["commit"].str[:10] + runs["commit"].str[40:],
             "torch": runs["torch"],
             "triton": runs["triton"],
@@ -266,5 +268,8 @@ def _runs(book: Book) -> Section:
             "arguments": runs["argv"],
         }
     )
-    text = "Of each GPU and case the newest run that timed it is shown."
+    text = (
+        "All runs, the newest first. Of each GPU and case this report shows one: of the runs that "
+        "timed the most providers of it the newest."
+    )
     return Section("Runs", [text], [("Where the numbers come from", table)])

@@ -33,7 +33,7 @@ __all__ = [
     "parts",
     "read",
     "rows",
-    "write",
+    "update",
 ]
 
 BASIS = "predicted from machine code"
@@ -146,14 +146,24 @@ def columns_for(case: Case, gpu: GPU | None, found: Iterable[inspect.Row]) -> Ro
     return {}
 
 
-def write(path: Path, found: Iterable[Row]) -> None:
-    """Writes the whole file, or leaves the old one."""
-    write_csv(path, COLUMNS, ({name: str(value) for name, value in row.items()} for row in found))
+def update(path: Path, made: Iterable[Row]) -> None:
+    """Puts rows in the file in place of those of the same op, dtype and architecture.
+
+    A run that is short or that is interrupted keeps what others have predicted.
+    """
+    kept: dict[tuple[object, ...], list[Row]] = {}
+    new: dict[tuple[object, ...], list[Row]] = {}
+    for found, rows in ((kept, read(path)), (new, made)):
+        for row in rows:
+            found.setdefault((row["op"], row["dtype"], row["arch"]), []).append(row)
+    rows = [row for group in (kept | new).values() for row in group]
+    write_csv(path, COLUMNS, ({name: str(value) for name, value in row.items()} for row in rows))
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of that file, as text; none where there is no file."""
+    """The rows of that file, as text; none where there is no file, or one with other columns."""
     if not path.exists():
         return []
     with path.open(encoding="utf-8", newline="") as file:
-        return [dict(row) for row in csv.DictReader(file)]
+        reader = csv.DictReader(file)
+        return [dict(row) for row in reader] if reader.fieldnames == [*COLUMNS] else []

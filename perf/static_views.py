@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import pandas as pd
 
-from perf.static import BASIS, COLUMNS, NUMEL
+from perf.static import BASIS, COLUMNS, DTYPES, NUMEL
 from triton_acts import gpus
+from triton_acts.tuning.predict import LAUNCH_S
 from triton_acts.tuning.records import Row
 from triton_acts.tuning.registry import REGISTRY
 
@@ -29,11 +31,17 @@ COLUMNS_SHOWN = 10  # of kernels side by side
 
 
 def text(predicted: Sequence[Row]) -> list[str]:
-    """What the static table is, and which architectures it lacks."""
+    """What the static table is, and what it lacks."""
     return [
-        "Compiled for GPUs that need not be there. Nothing below is a measurement: every number is "
-        f"{BASIS}, every rate for {NUMEL >> 20} Mi elements. The rates are upper bounds: the model "
-        "knows no launch overhead and no imperfect DRAM efficiency.",
+        "Compiled for GPUs that need not be there; nothing below was timed. Instructions, "
+        "registers and widths are counted in the machine code. Every rate is "
+        f"{BASIS}, for {NUMEL >> 20} Mi elements, and an optimistic estimate: the model takes DRAM "
+        "and the pipes at their data sheet's peak, and knows no overhead but a launch of "
+        f"{1e6 * LAUNCH_S:.0f} us.",
+        "The word after a rate names what takes longest: dram, issue (of instructions), mufu "
+        "(special functions) or launch. Where too few warps fit a multiprocessor to keep DRAM "
+        "busy, the rate stays below that peak under the same word.",
+        "Rows stay until a run does their op, dtype and architecture anew.",
         *_missing(predicted),
     ]
 
@@ -53,24 +61,25 @@ def tables(predicted: Sequence[Row]) -> list[tuple[str, pd.DataFrame]]:
         rates = rows.pivot_table(
             index="gpu", columns="kernel", values="rate", aggfunc="first", sort=False
         ).rename_axis(index="GPU", columns=None)
-        caption = f"Predicted rate, upper bound, {dtype}, in GB/s and what bounds it"
+        caption = f"Predicted rate, {dtype}, in GB/s, and what limits it"
         for first in range(0, len(rates.columns), COLUMNS_SHOWN):
             part = rates.iloc[:, first : first + COLUMNS_SHOWN]
             found.append((caption, part.dropna(how="all").reset_index()))
     counts = frame.drop_duplicates(["kernel", "dtype", "arch"])
-    named = counts[["kernel", "dtype", "arch", *_COUNTS]].rename(columns=_COUNTS)
-    return [*found, ("Machine code, predicted", named)]
+    named = counts[["kernel", "dtype", "arch", *_COUNTS]]
+    numbers = {name: pd.to_numeric(named[name]) for name in _COUNTS if name != "triton"}
+    return [*found, ("Machine code, counted", named.assign(**numbers).rename(columns=_COUNTS))]
 
 
 def _missing(predicted: Sequence[Row]) -> list[str]:
-    """The architectures without a row, for each op."""
-    ops: dict[str, list[str]] = {}
-    for op in REGISTRY:
-        there = {row["arch"] for row in predicted if row["op"] == op}
-        archs = ", ".join(arch for arch in gpus.architectures() if arch not in there)
-        ops.setdefault(archs, []).append(op)
+    """The architectures without a row, for each op and dtype."""
+    there = {(row["op"], row["dtype"], row["arch"]) for row in predicted}
+    gaps: dict[tuple[str, ...], list[str]] = {}
+    for op, dtype in product(REGISTRY, (str(dtype).removeprefix("torch.") for dtype in DTYPES)):
+        archs = (arch for arch in gpus.architectures() if (op, dtype, arch) not in there)
+        gaps.setdefault(tuple(archs), []).append(f"{op} {dtype}")
     return [
-        f"Left out in this run: {archs} ({', '.join(names)})."
-        for archs, names in ops.items()
+        f"Not predicted yet on {', '.join(archs)}: {', '.join(names)}."
+        for archs, names in gaps.items()
         if archs
     ]

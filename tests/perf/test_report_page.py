@@ -7,10 +7,14 @@ from html.parser import HTMLParser
 
 import pytest
 from support import fake_records
+from support.perf_rows import result_row, run_of, run_row, save
 
 from perf import __main__ as command
-from perf import frames, page, panels, report, static
+from perf import frames, page, panels, report, static, static_views
+from perf.history import Run
 from perf.section import NOT_YET, Picture, Section
+from triton_acts import gpus
+from triton_acts.tuning.registry import REGISTRY
 
 PREDICTED = [
     dict.fromkeys(static.COLUMNS, "1")
@@ -27,7 +31,7 @@ TITLES = [
     "Training step",
     "Block sizes",
     "Predicted against measured",
-    "Static table: predicted from machine code, upper bound",
+    "Rates on every GPU: predicted from machine code",
     "All measurements",
     "Runs",
 ]
@@ -167,8 +171,8 @@ def test_the_summary_says_what_was_measured_on_what(full):
 def test_predictions_are_labelled(full):
     captions = full.texts["caption"] + full.texts["summary"] + full.texts["figcaption"]
     where = [text for text in captions if "redicted" in text]
-    assert sum("Predicted rate, upper bound" in text for text in where) == 1
-    assert "Machine code, predicted" in where
+    assert sum("Predicted rate" in text for text in where) == 1
+    assert "Machine code, counted" in captions
     assert sum(text.startswith("Predicted and measured on") for text in where) == 2
     assert "2538 (issue)" in full.table("GPU", "kaf d20 forward inner1")[1]
     head, *lines = full.table("measured (ms)")
@@ -306,3 +310,92 @@ def test_the_report_lists_the_runs(full):
         f"{stamp}-{slug}-abc123" for slug, (*_, stamp, _) in reversed(fake_records.DEVICES.items())
     ]
     assert head[3:7] == ["commit", "torch", "triton", "driver"]
+
+
+def test_runs_of_which_nothing_is_shown_are_listed_too(tmp_path):
+    first = run_of("r1", "l4", triton_acts=1.0, eager=2.0)
+    folder = save(tmp_path, first, run_of("r2", "l4", triton_acts=1.0), Run(run_row("r3"), []))
+    found = Page(page.page("x", report.sections(report.load([folder]), []), seconds=0))
+    head, *lines = found.table("run", "UTC")
+    place = head.index("rows shown")
+    assert [(line[0], line[place]) for line in lines] == [("r3", "0"), ("r2", "0"), ("r1", "2")]
+    assert "l4: l4. Newest run 2026-01-01" in found.text
+
+
+def test_a_run_without_rows_is_listed_even_alone(tmp_path):
+    folder = save(tmp_path, Run(run_row("r3"), []))
+    titles = [section.title for section in report.sections(report.load([folder]), [])]
+    assert titles[-1] == "Runs"
+
+
+def test_the_last_lines_name_the_run_and_how_to_compare_it(tmp_path):
+    """With the newest of the same GPU and arguments that has a time."""
+    quick, whole = {"argv": "run --quick"}, {"argv": "run"}
+    folder = save(
+        tmp_path,
+        Run(run_row("r1", **quick), [result_row("r1")]),
+        Run(run_row("r2", **whole), [result_row("r2")]),
+        Run(run_row("r3", "l4", **quick), [result_row("r3")]),
+        Run(run_row("r4", **quick), [result_row("r4", ms=None)]),
+        Run(run_row("r5", **quick), [result_row("r5", config_source="tune: candidate")]),
+        Run(run_row("r6", **quick), [result_row("r6")]),
+    )
+    name, line = report.ending(run_row("r6", **quick), [folder])
+    assert name == "Run: r6"
+    assert line.endswith("make perf-compare BASE=r1 HEAD=r6")
+    (_, line) = report.ending(run_row("r6", argv="run --x"), [folder])
+    assert line.endswith("BASE=r2 HEAD=r6")
+    (_, line) = report.ending(run_row("r6", **quick), [folder], folder)
+    assert line.endswith(f"python -m perf compare r1 r6 --records {folder}")
+    assert report.ending(run_row("r3", "l4"), [folder]) == ["Run: r3"]
+
+
+def static_row(**changes):
+    return PREDICTED[0] | {"triton": "3.7.1"} | changes
+
+
+def test_static_rows_stay_until_they_are_made_anew(tmp_path):
+    path = tmp_path / "static.csv"
+    first = [static_row(), static_row(direction="backward"), static_row(arch="gfx942")]
+    static.update(path, [*first, static_row(dtype="float32"), static_row(op="penalized_tanh")])
+    static.update(path, [static_row(predicted_gbps="1")])
+    found = {
+        (row["op"], row["dtype"], row["arch"], row["direction"]): row["predicted_gbps"]
+        for row in static.read(path)
+    }
+    assert found == {
+        ("kaf", "bfloat16", "sm_90", "forward"): "1",
+        ("kaf", "bfloat16", "gfx942", "forward"): "2538",
+        ("kaf", "float32", "sm_90", "forward"): "2538",
+        ("penalized_tanh", "bfloat16", "sm_90", "forward"): "2538",
+    }
+    before = path.read_bytes()
+    static.update(path, [])
+    assert path.read_bytes() == before
+
+
+def test_a_static_table_with_other_columns_is_none(tmp_path):
+    path = tmp_path / "static.csv"
+    path.write_text("op,arch\nkaf,sm_90\n")
+    assert static.read(path) == []
+
+
+def test_what_is_not_predicted_is_named_by_op_dtype_and_architecture():
+    whole = [
+        static_row(op=op, dtype=str(dtype).removeprefix("torch."), arch=arch)
+        for op in REGISTRY
+        for dtype in static.DTYPES
+        for arch in gpus.architectures()
+    ]
+    assert not [text for text in static_views.text(whole) if "Not predicted" in text]
+    gone = [row for row in whole if (row["op"], row["dtype"], row["arch"])
+            != ("kaf", "float32", "gfx942")]  # fmt: skip
+    assert static_views.text(gone)[-1] == "Not predicted yet on gfx942: kaf float32."
+
+
+def test_counts_look_alike_from_a_run_and_from_a_file():
+    """Numbers stand on the right."""
+    (_, counts) = static_views.tables([static_row()])[-1]
+    text = page.page("x", [Section("s", tables=[("c", counts)])])
+    assert text.count('<td class="n">') == 8
+    assert "<td>3.7.1</td>" in text

@@ -128,10 +128,10 @@ def test_a_run_writes_records_and_a_report(perform, tmp_path):
     assert "eager 1.50 (1 case), torch.compile 2.00 (1 case)" in lines
     assert "| scaled_sigmoid scalar | forward | 1 | 1.50 (1 case) | 2.00 (1 case) |" in text
     assert "| scaled_sigmoid scalar forward | float32 1x4x4x4 |" in text
-    assert text.count("### Predicted rate, upper bound") == 2  # a table for each dtype
+    assert text.count("### Predicted rate") == 2  # a table for each dtype
     assert text.count("\n| h200 | ") == 2
     assert " (dram) |" in text
-    assert "Left out in this run: sm_75" in text
+    assert "Not predicted yet on sm_75" in text
     assert all(path.exists() for path in outcome.files)
 
 
@@ -189,6 +189,18 @@ def test_interruption_keeps_complete_rows(perform, tmp_path, monkeypatch):
     assert outcome.interrupted
     assert len(read(tmp_path / "records" / "cpu.csv", RESULTS).rows) == 4
     assert (tmp_path / "report" / "report.md").exists()
+
+
+@pytest.mark.usefixtures("no_static")
+def test_a_run_keeps_what_others_have_predicted(perform, tmp_path):
+    table = tmp_path / "report" / "static.csv"
+    row = dict.fromkeys(static.COLUMNS, "1") | {"op": "kaf", "dtype": "bfloat16", "arch": "sm_75"}
+    table.parent.mkdir()
+    static.update(table, [row | {"gpu": "t4"}])
+    before = table.read_bytes()
+    perform([tiny()])
+    assert table.read_bytes() == before
+    assert "\n| t4 | " in (tmp_path / "report" / "report.md").read_text()
 
 
 def test_without_triton_the_static_table_is_left_out(perform, monkeypatch, capsys):
@@ -254,6 +266,7 @@ def test_a_wrong_result_of_ours_fails_the_run(monkeypatch, capsys):
     monkeypatch.setattr(command, "run", lambda **_: outcome)
     monkeypatch.setattr(command.report, "terminal_table", lambda _: "")
     monkeypatch.setattr(command.report, "summary", lambda *_: [])
+    monkeypatch.setattr(command.report, "ending", lambda *_: [])
     args = SimpleNamespace(quick=True, records=None, report=None)
     assert command._run(args) == 1
     assert "FAILED: x x x" in capsys.readouterr().err
