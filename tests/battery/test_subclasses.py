@@ -79,21 +79,31 @@ def values(tensor):
     return tensor.detach().as_subclass(torch.Tensor).resolve_neg()
 
 
-@pytest.mark.parametrize("which", ["x", "weight", "both"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_subclasses(subject, kind, which, device, launches):
-    """In place of x, of the weight and of both; results are of the same kind."""
+def check_subclass(subject, kind, chosen, device):
+    """Leaves of those numbers are of the kind, and so is the result."""
     leaves, g = inputs(subject, device)
     expected = reference(subject, leaves, g)
-    chosen = {"x": (0,), "weight": range(1, len(leaves)), "both": range(len(leaves))}[which]
     given = [KINDS[kind](t) if i in chosen else t.clone() for i, t in enumerate(leaves)]
-    own = type(given[0]) if which != "weight" else type(given[-1])
+    own = type(given[chosen[0]])
     given = [t.requires_grad_() for t in given]
     y = subject.call(*given)
     assert isinstance(y, own)
     found = torch.autograd.grad(y, given, torch.ones_like(y) * g)
     close([values(t) for t in (y, *found)], expected)
-    assert not launches or not chosen or subject.op == "kaf"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_subclasses(subject, kind, device, launches):
+    check_subclass(subject, kind, [0], device)
+    assert not launches or subject.op == "kaf"  # whose operator takes what the subclass holds
+
+
+@pytest.mark.parametrize("which", [[1], [0, 1]], ids=["weight", "both"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("learned", LEARNED, ids=lambda subject: subject.name)
+def test_subclasses_as_weights(learned, kind, which, device, launches):
+    check_subclass(learned, kind, which, device)
+    assert not launches or learned.op == "kaf"
 
 
 @pytest.mark.parametrize("mode", [FunctionMode, DispatchMode], ids=lambda mode: mode.__name__)
@@ -135,11 +145,10 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_fake_and_meta_tensors(subject, layout, dtype, device, launches):
+def test_fake_and_meta_tensors(subject, layout, device, launches):
     """Shape, dtype, strides and device of results and gradients are those of real tensors."""
-    (x, *weights), _ = inputs(subject, device, (2, 3, 4, 6))
-    x = LAYOUTS[layout](x.to(dtype))
+    (x, *weights), _ = inputs(subject, device, (2, 3, 2, 4))
+    x = LAYOUTS[layout](x.bfloat16())
 
     def described(x, *weights):
         leaves = [t.detach().requires_grad_() for t in (x, *weights)]
@@ -153,7 +162,7 @@ def test_fake_and_meta_tensors(subject, layout, dtype, device, launches):
         fakes = [mode.from_tensor(t) for t in (x, *weights)]
         assert described(*fakes) == expected
         assert subject.call(*fakes).device.type == device.type
-    meta = torch.empty_strided(x.shape, x.stride(), dtype=dtype, device="meta")
+    meta = torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="meta")
     assert described(meta, *(w.to("meta") for w in weights)) == expected
     assert not launches
 

@@ -46,67 +46,6 @@ def test_higher_orders(op, save, device):
     close(dg, activations.slope(op, op.defaults, x))
 
 
-@pytest.mark.composite
-@OPS
-def test_transforms_take_the_composite(op, device, launches):
-    """vmap, grad, jvp, jacrev, forward AD, modes and fake tensors: right, and without a launch."""
-
-    def f(x):
-        return apply(op, x, op.defaults)
-
-    x = torch.randn(5, 7, device=device)
-    slope = activations.slope(op, op.defaults, x).float()
-    close(torch.func.vmap(f)(x), activations.forward(op, op.defaults, x))
-    close(torch.func.grad(lambda v: f(v).sum())(x), slope)
-    close(torch.func.jvp(f, (x,), (torch.ones_like(x),))[1], slope)
-    close(torch.func.jacrev(f)(x[0]), torch.diag(slope[0]))
-    close(torch.func.jacfwd(f)(x[0]), torch.diag(slope[0]))
-    torch.func.hessian(lambda v: f(v).sum())(x[0])
-    with torch.autograd.forward_ad.dual_level():
-        dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
-        close(torch.autograd.forward_ad.unpack_dual(f(dual)).tangent, slope)
-    from torch._subclasses.fake_tensor import FakeTensorMode
-    from torch.utils._python_dispatch import TorchDispatchMode
-
-    class Seen(TorchDispatchMode):
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            return func(*args, **(kwargs or {}))
-
-    with Seen():
-        close(f(x), activations.forward(op, op.defaults, x))
-    with FakeTensorMode() as mode:
-        assert f(mode.from_tensor(x)).shape == x.shape
-    assert f(x.to("meta")).shape == x.shape
-    negated = torch.complex(x, x).conj().imag
-    close(f(negated), activations.forward(op, op.defaults, -x))
-    assert not launches
-
-
-@OPS
-def test_batched_gradients(op, device):
-    """is_grads_batched hands backward a batched gradient: its memory is not one gradient's."""
-    x = torch.randn(6, device=device).requires_grad_()
-    y = apply(op, x, op.defaults)
-    (jacobian,) = torch.autograd.grad(y, x, torch.eye(6, device=device), is_grads_batched=True)
-    close(jacobian, torch.diag(activations.slope(op, op.defaults, x.detach())))
-
-
-@OPS
-def test_checkpoint_and_hooks(op, device):
-    """Activation checkpointing and saved-tensor hooks see and restore what the kernel saved."""
-    x = torch.randn(30, device=device).requires_grad_()
-    from torch.utils.checkpoint import checkpoint
-
-    checkpoint(lambda v: apply(op, v, op.defaults), x, use_reentrant=False).sum().backward()
-    close(x.grad, activations.slope(op, op.defaults, x.detach()))
-    packed = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: packed.append(t) or t, lambda t: t):
-        y = apply(op, x, op.defaults)
-    assert len(packed) == 1
-    (dx,) = torch.autograd.grad(y.sum(), x)
-    close(dx, activations.slope(op, op.defaults, x.detach()))
-
-
 @OPS
 def test_saved_tensors(op, device):
     """One tensor is kept: the input's storage, or with save='output' the output's."""
