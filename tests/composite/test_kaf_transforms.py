@@ -52,17 +52,6 @@ def test_vmap_of_the_operator():
     torch.testing.assert_close(torch.vmap(operator, (1, 0))(batch, both), expected)
 
 
-@pytest.mark.parametrize("needs", [(True, True), (True, False), (False, True)])
-def test_opcheck(needs):
-    x, alpha = (t.detach().float() for t in inputs())
-    rest = (None, -3.0, 3.0, DEFAULT.gamma, 1)
-    ops = torch.ops.triton_acts
-    leaves = [t.clone().requires_grad_(n) for t, n in zip((x, alpha), needs, strict=True)]
-    torch.library.opcheck(ops.kaf.default, (*leaves, *rest))
-    torch.library.opcheck(ops.kaf.default, (*leaves, torch.randn(20), 0.0, 0.0, 2.0, 1))
-    torch.library.opcheck(ops.kaf_backward.default, (x, alpha, torch.ones_like(x), *rest, *needs))
-
-
 @pytest.mark.parametrize("f", [kaf, operator], ids=["function", "operator"])
 def test_one_argument_depends_on_the_other(f):
     """A KAF of itself, and weights made from x: create_graph changes no gradient."""

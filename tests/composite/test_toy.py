@@ -72,3 +72,51 @@ def test_the_second_activation_is_at_most_60_lines_of_code():
         if learned or "num_parameters" in ast.unparse(node):
             only_learned |= set(range(node.lineno, node.end_lineno + 1))
     assert len(code_lines(text) - only_learned) <= 60
+
+
+PYTEST = [sys.executable, "-m", "pytest", "-q", "-k", "toy", "-p", "support.toy"]
+PYTEST += ["-p", "no:cacheprovider"]
+
+
+@pytest.mark.parametrize("interpret", ["1", "0"], ids=["interpreter", "composite"])
+def test_toy_is_a_subject_of_the_battery(interpret):
+    """Every battery test that takes a subject is collected for both forms of the toy op."""
+    result = subprocess.run(
+        [*PYTEST, "--collect-only", str(TESTS / "battery")],
+        env={**os.environ, "TRITON_INTERPRET": interpret, "PYTHONPATH": str(TESTS)},
+        capture_output=True,
+        text=True,
+        cwd=TESTS.parent,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
+    cases = re.findall(r"::(test_\w+)\[(toy from output|toy)\b", result.stdout)
+    taking = {
+        node.name
+        for file in (TESTS / "battery").glob("test_*.py")
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+        and node.name.startswith("test_")
+        and "subject" in {a.arg for a in node.args.args}
+    }
+    assert taking
+    for form in ("toy", "toy from output"):
+        assert {name for name, of in cases if of == form} >= taking
+    assert len(cases) >= 300
+
+
+CORE = ("layouts", "derivatives", "values", "determinism", "large")
+
+
+@pytest.mark.parametrize("interpret", ["1", "0"], ids=["interpreter", "composite"])
+def test_toy_passes_the_batterys_core(interpret):
+    files = [str(TESTS / "battery" / f"test_{name}.py") for name in CORE]
+    result = subprocess.run(
+        [*PYTEST, *files],
+        env={**os.environ, "TRITON_INTERPRET": interpret, "PYTHONPATH": str(TESTS)},
+        capture_output=True,
+        text=True,
+        cwd=TESTS.parent,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
