@@ -15,13 +15,13 @@ from dataclasses import asdict, replace
 
 import torch
 
-from perf import ROOT
+from perf import ROOT, SEED
 from perf.cases import Case, Shape
 from perf.check import make_inputs
-from perf.measure import SEED, identity
+from perf.measure import identity
 from perf.ops import Formula, ops
 from perf.providers import PROVIDERS, one_line
-from perf.resident import STATUS, release_at_once, resident
+from perf.resident import STATUS, allocated, release_at_once, resident
 from triton_acts.tuning.records import RESULTS, Row
 
 __all__ = ["growth", "measure_memory"]
@@ -42,11 +42,7 @@ def _on_gpu(case: Case, run_id: str, device: torch.device, provider: str) -> Row
         formula = PROVIDERS[provider](case)
         inputs = _leaves(case, device)
         _train(case, formula, inputs)  # compiles, loads, and fills what is kept between calls
-        torch.cuda.synchronize(device)
-        before = torch.cuda.memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        _train(case, formula, inputs)
-        found = torch.cuda.max_memory_allocated(device) - before
+        found = allocated(lambda: _train(case, formula, inputs), device)
     except Exception as problem:
         return row | {"bytes": None, "status": f"failed: {one_line(problem)}"}
     return row | {"bytes": found, "status": "ok"}

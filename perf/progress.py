@@ -16,22 +16,27 @@ class Progress(Protocol):
     """Tells how far the work is."""
 
     def step(self, text: str) -> None:
-        """One more unit of work starts, described by text."""
+        """Says what is being done now."""
+
+    def finish(self, count: int = 1) -> None:
+        """So many more units are finished."""
 
     def say(self, text: str) -> None:
         """Prints a line that stays."""
 
 
 class _Plain:
-    def __init__(self, title: str, total: int) -> None:
+    def __init__(self, title: str, total: int, started: float) -> None:
         self._title, self._total, self._done = title, total, 0
-        self._start = time.monotonic()
+        self._started = started
 
     def step(self, text: str) -> None:
-        self._done += 1
-        seconds = time.monotonic() - self._start
-        head = f"{self._title} {self._done}/{self._total}"
+        seconds = time.monotonic() - self._started
+        head = f"{self._title}, {self._done} of {self._total} done"
         print(f"{head} after {seconds:.0f} s: {text}", flush=True)
+
+    def finish(self, count: int = 1) -> None:
+        self._done += count
 
     def say(self, text: str) -> None:
         print(text, flush=True)
@@ -39,26 +44,34 @@ class _Plain:
 
 class _Bar:
     def __init__(self, bar: object, task: object) -> None:
-        self._bar, self._task, self._started = bar, task, False
+        self._bar, self._task = bar, task
 
     def step(self, text: str) -> None:
-        advance = 1 if self._started else 0
-        self._started = True
-        self._bar.update(self._task, advance=advance, what=text)  # type: ignore[attr-defined]
+        self._bar.update(self._task, what=text)  # type: ignore[attr-defined]
+
+    def finish(self, count: int = 1) -> None:
+        self._bar.update(self._task, advance=count)  # type: ignore[attr-defined]
 
     def say(self, text: str) -> None:
         self._bar.console.print(text, markup=False, highlight=False)  # type: ignore[attr-defined]
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Progress]:
-    """Progress over `total` units of work."""
+def progress(title: str, total: int, started: float | None = None) -> Iterator[Progress]:
+    """Progress over `total` units of work.
+
+    Args:
+        title: what is done.
+        total: units of work.
+        started: `time.monotonic()` that seconds count from, now by default.
+    """
+    started = time.monotonic() if started is None else started
     try:
         rich = importlib.import_module("rich.progress")
     except ImportError:
         rich = None
     if rich is None or not sys.stdout.isatty():
-        yield _Plain(title, total)
+        yield _Plain(title, total, started)
         return
     columns = (
         rich.TextColumn(title),
@@ -68,4 +81,6 @@ def progress(title: str, total: int) -> Iterator[Progress]:
         rich.TextColumn("{task.fields[what]}"),
     )
     with rich.Progress(*columns, transient=True) as bar:
-        yield _Bar(bar, bar.add_task(title, total=total, what=""))
+        task = bar.add_task(title, total=total, what="")
+        bar.tasks[-1].start_time = started
+        yield _Bar(bar, task)

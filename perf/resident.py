@@ -1,12 +1,15 @@
-"""What Linux says of this process's memory."""
+"""What Linux says of this process's memory, and a GPU's allocator of its own."""
 
 from __future__ import annotations
 
 import ctypes
 import re
+from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["STATUS", "release_at_once", "resident"]
+import torch
+
+__all__ = ["STATUS", "allocated", "release_at_once", "resident"]
 
 STATUS = Path("/proc/self/status")
 M_MMAP_THRESHOLD = -3  # malloc.h
@@ -32,3 +35,12 @@ def release_at_once() -> None:
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
         library.mallopt(M_MMAP_THRESHOLD, 1 << 17)
+
+
+def allocated(work: Callable[[], object], device: torch.device) -> int:
+    """Bytes by which `work` raises the peak of what is allocated on a GPU."""
+    torch.cuda.synchronize(device)
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    work()
+    return torch.cuda.max_memory_allocated(device) - before

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
-from perf import ROOT, frames, report, static
+from perf import LOCAL, RECORDS, SEED, frames, report, static
 from perf.cases import PEAK_MEMORY, Case, cases
-from perf.measure import SEED, Session, groups, left_out, take_turns
+from perf.measure import Session, groups, left_out, not_measured, take_turns
 from perf.memory import measure_memory
 from perf.models import Step, steps
 from perf.progress import progress
@@ -26,9 +26,8 @@ from triton_acts.tuning.clocks import Clock, CudaClock, HostClock
 from triton_acts.tuning.device import Device
 from triton_acts.tuning.records import RESULTS, RUNS, Row
 
-__all__ = ["RECORDS", "Budget", "Outcome", "budget_for", "run"]
+__all__ = ["Budget", "Outcome", "budget_for", "run"]
 
-RECORDS = ROOT / "perf" / "records"
 CHARTS_S = 6.0  # for the charts, after the budget
 STEP_ROUNDS = 3  # times a case's seconds, for the rounds of a training step: they are long
 
@@ -104,6 +103,9 @@ def run(
         budget: by default that of the device.
         device: by default the current GPU, or the CPU.
         clock: by default the device's.
+
+    Raises:
+        ValueError: a file of records has other columns; nothing has been measured then.
     """
     started = time.monotonic() if started is None else started
     device = device or devices.here()
@@ -112,15 +114,16 @@ def run(
     todo = cases(device.kind, quick) if selected is None else list(selected)
     if training is None:
         training = steps(device.kind, quick) if selected is None else ()
-    folders = [records_dir] if records_dir else [RECORDS, RECORDS / "local"]
-    records_dir = folders[-1]
+    folders = [records_dir] if records_dir else [RECORDS, LOCAL]
+    runs, results = (folders[-1] / name for name in ("runs.csv", f"{device.slug}.csv"))
+    records.check(runs, RUNS)
+    records.check(results, RESULTS)
     outcome = Outcome(
         devices.describe(device, timing.canary(device.torch, clock), SEED, sys.argv[1:])
     )
     report_dir.mkdir(parents=True, exist_ok=True)
-    results, table = records_dir / f"{device.slug}.csv", report_dir / "static.csv"
-    records.append(records_dir / "runs.csv", RUNS, [outcome.meta])
-    outcome.files += [records_dir / "runs.csv", results, table]
+    table = report_dir / "static.csv"
+    records.append(runs, RUNS, [outcome.meta])
     archs = list(architectures or (static.QUICK if quick else gpus.architectures()))
     try:
         if device.gpu is not None:  # its predictions stand beside what is measured
@@ -130,17 +133,20 @@ def run(
         until = started + budget.total_s - budget.static_s
         run_id, rounds_s = str(outcome.meta["run_id"]), STEP_ROUNDS * budget.case_s
         for row in chain(
-            _measure(todo, device, clock, outcome, budget.case_s, until - budget.training_s),
-            measure_steps(training, device, clock, run_id, rounds_s, until),
+            _measure(
+                *(todo, device, clock, outcome, budget.case_s, until - budget.training_s, started)
+            ),
+            measure_steps(training, device, clock, run_id, rounds_s, until, started),
         ):
             records.append(results, RESULTS, [row])
             outcome.rows.append(row)
-        _predict(archs, table, outcome, started + budget.total_s)
+        _predict(archs, table, outcome, started + budget.total_s, started)
     except KeyboardInterrupt:
         outcome.interrupted = True
     book = frames.load(folders)
     for problem in book.problems:
         print(problem, file=sys.stderr)
+    outcome.files = [path for path in (runs, results, table) if path.exists()]
     outcome.files += report.write(report_dir, book, static.read(table), CHARTS_S)
     return outcome
 
@@ -165,38 +171,66 @@ def _measure(
     outcome: Outcome,
     case_s: float,
     deadline: float,
+    started: float,
 ) -> Iterator[Row]:
-    """The rows of all cases; past the deadline a case gets a row that says so."""
+    """The rows of all cases in their order; past the deadline a case gets a row that says so.
+
+    Those of a group come at its end, or at an interruption as far as they are worth keeping.
+    """
     run_id = str(outcome.meta["run_id"])
-    with progress("measuring", len(todo)) as bar:
+    with progress("measuring", len(todo), started) as bar:
         for group in groups(todo):
             torch._dynamo.reset()  # now: later it would forget what the group has compiled
-            sessions: list[Session] = []
-            for case in group:
-                if time.monotonic() + len(sessions) * case_s >= deadline:
-                    yield left_out(case, run_id, "out of time")
-                    continue
-                bar.step(case.label)
-                if case.mode == PEAK_MEMORY:
-                    yield from measure_memory(case, run_id, device.torch)
-                    continue
-                inclusive = case.mode == "launch-inclusive"
-                timer = HostClock(torch.cuda.synchronize) if inclusive else clock
-                try:
-                    sessions.append(Session(case, device, timer, case_s))
-                except torch.OutOfMemoryError:
-                    bar.say(f"{case.label}: left out, too little memory on {device.name}")
-                    yield left_out(case, run_id, "out of memory")
-            for session in take_turns(sessions, case_s):
-                yield from session.rows(run_id, outcome.kernels)
+            found: list[Session | list[Row]] = []
+            try:
+                for case in group:
+                    going = sum(not isinstance(one, list) for one in found)
+                    if time.monotonic() + going * case_s >= deadline:
+                        found.append([left_out(case, run_id, "out of time")])
+                    else:
+                        bar.step(case.label)
+                        found.append(_begin(case, device, clock, case_s, run_id))
+                    if isinstance(found[-1], list):
+                        bar.finish()
+                sessions = [one for one in found if not isinstance(one, list)]
+                if sessions:
+                    bar.step(f"timing {len(sessions)} in turn")
+                take_turns(sessions, lambda _: bar.finish())
+            finally:
+                for one in found:
+                    if isinstance(one, list):
+                        yield from one
+                    elif one.worth_keeping:
+                        yield from one.rows(run_id, outcome.kernels)
 
 
-def _predict(archs: Sequence[str], table: Path, outcome: Outcome, deadline: float) -> None:
+def _begin(
+    case: Case, device: Device, clock: Clock, case_s: float, run_id: str
+) -> Session | list[Row]:
+    """A case after its first stay, so that an interruption has something to keep; or its rows."""
+    try:
+        if case.mode == PEAK_MEMORY:
+            return measure_memory(case, run_id, device.torch)
+        inclusive = case.mode == "launch-inclusive"
+        session = Session(
+            case, device, HostClock(torch.cuda.synchronize) if inclusive else clock, case_s
+        )
+    except torch.OutOfMemoryError:
+        return [left_out(case, run_id, "out of memory")]
+    except Exception as problem:  # that of one case; the others go on
+        return [not_measured(case, run_id, f"failed: {one_line(problem)}")]
+    session.stay()
+    return session
+
+
+def _predict(
+    archs: Sequence[str], table: Path, outcome: Outcome, deadline: float, started: float
+) -> None:
     """Adds the static rows of architectures, as far as the time goes."""
     work = static.parts(archs)
     slowest: dict[str, float] = {}
     gaps: dict[str, list[str]] = {}
-    with progress("predicting from machine code", len(work)) as bar:
+    with progress("predicting from machine code", len(work), started) as bar:
         for part in work:
             begin = time.monotonic()
             if begin + slowest.get(part.title, 0.0) >= deadline:
@@ -213,6 +247,7 @@ def _predict(archs: Sequence[str], table: Path, outcome: Outcome, deadline: floa
             made = static.rows(kernels)
             static.update(table, made)
             outcome.static += made
+            bar.finish()
             taken = time.monotonic() - begin
             slowest[part.title] = max(slowest.get(part.title, 0.0), taken)
         for reason, labels in gaps.items():

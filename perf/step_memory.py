@@ -14,7 +14,7 @@ import torch
 
 from perf.models import Step, Training
 from perf.providers import one_line
-from perf.resident import STATUS, release_at_once, resident
+from perf.resident import STATUS, allocated, release_at_once, resident
 
 __all__ = ["growth", "peak"]
 
@@ -36,14 +36,10 @@ def peak(
 
 
 def _allocated(training: Callable[[], object], device: torch.device) -> tuple[int | None, str]:
-    torch.cuda.synchronize(device)
-    before = torch.cuda.memory_allocated(device)
-    torch.cuda.reset_peak_memory_stats(device)
     try:
-        training()
+        return allocated(training, device), "ok"
     except Exception as problem:
         return None, f"failed: {one_line(problem)}"
-    return torch.cuda.max_memory_allocated(device) - before, "ok"
 
 
 def _elsewhere(step: Step, activation: str) -> tuple[int | None, str]:

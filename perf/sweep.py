@@ -152,6 +152,7 @@ def main(path: Path, device: torch.device | None = None) -> int:
                 row for row in rows if row.failures or row.max_ulp > limit(way, row.exponent)
             ]
             bar.say(_summary(op.name, way, rows))
+            bar.finish()
     for row in broken[:20]:
         print(f"beyond the limit of {limit(row.direction, row.exponent):.0f} ULP: {row}")
     return 1 if broken else 0

@@ -35,6 +35,7 @@ def measure_steps(
     run_id: str,
     budget_s: float,
     deadline: float,
+    started: float | None = None,
 ) -> Iterator[Row]:
     """Checks every activation in every step, times those that learn; rows of time and of memory.
 
@@ -45,18 +46,20 @@ def measure_steps(
         run_id: goes into the rows.
         budget_s: seconds for the timed rounds of one step.
         deadline: `time.monotonic()` after which nothing more begins; a row says so.
+        started: `time.monotonic()` when the command began, now by default.
     """
-    with progress("training", len(todo)) as bar:
+    with progress("training", len(todo), started) as bar:
         for step in todo:
             bar.step(f"{step.variant}, batch {step.batch}")
             if step.left_out:
                 status = dict.fromkeys(ACTIVATIONS, f"left out: {step.left_out}")
                 yield from (_row(step, run_id, name, text) for name, text in status.items())
-                continue
-            ready, status = _prepare(step, device.torch, deadline)
-            yield from _timed(step, ready, status, clock, run_id, budget_s)
-            if step.memory:
-                yield from _memory(step, ready, status, device, run_id, deadline)
+            else:
+                ready, status = _prepare(step, device.torch, deadline)
+                yield from _timed(step, ready, status, clock, run_id, budget_s)
+                if step.memory:
+                    yield from _memory(step, ready, status, device, run_id, deadline)
+            bar.finish()
 
 
 def _prepare(

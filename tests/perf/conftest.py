@@ -44,8 +44,8 @@ def rows_of():
 
     def rows_of(case):
         session = measure.Session(case, CPU, FakeClock(), budget_s=1.0)
-        [done] = measure.take_turns([session], 1.0)
-        return done.rows("r", [])
+        measure.take_turns([session], lambda _: None)
+        return session.rows("r", [])
 
     return rows_of
 

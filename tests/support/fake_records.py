@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from perf.cases import BOTH, PEAK_MEMORY, Case, cases, kaf_rows
+from perf.cases import BOTH, DIRECTIONS, PEAK_MEMORY, Case, cases, kaf_rows
 from perf.measure import identity, left_out
 from perf.ops import kaf_op
 from perf.peers import peers_of
@@ -100,23 +100,25 @@ def _timed(case, slug, run_id, copy, launch, dice):
             "ms_p20": 0.97 * ms,
             "ms_p50": ms,
             "ms_p80": 1.05 * ms,
+            "samples": 20,
             "gbps": case.bytes / ms / 1e6,
             "yardstick": "copy",
             "share_of_yardstick": plain / ms if case.mode == "device" else None,
-            "speedup_vs_eager": eager / ms if "eager" in case.providers else None,
+            "speedup_vs_eager": eager / ms if provider in case.providers else None,
             "max_err": 0.6,
             "status": "ok",
         }
         if provider in peers:
             row["status"] = "ok: different work, sigmoid(x)"
-        if provider == "triton_acts" and gpu and case.mode == "device":
+        one_kernel = case.direction in DIRECTIONS
+        if provider == "triton_acts" and gpu and case.mode == "device" and one_kernel:
             predicted = max(0.003, case.bytes / gpu.dram_gbs / 1e6)
             row |= {"predicted_ms": predicted, "predicted_bound": "dram", "regs": 32, "spills": 0}
             row |= {"block": 1024, "elements_per_thread": 8, "num_warps": 4, "unroll": 1}
             row |= {"config_source": "shipped"}
         if provider == "torch.compile" and case.dtype == torch.float16 and slug == "mi300x":
             row |= {"status": "not available: no compiler", "ms_p50": None}
-            row |= dict.fromkeys(("ms_p20", "ms_p80", "gbps", "share_of_yardstick"))
+            row |= dict.fromkeys(("ms_p20", "ms_p80", "samples", "gbps", "share_of_yardstick"))
             row |= {"speedup_vs_eager": None}
         yield row
 
@@ -148,7 +150,12 @@ def _training(run_id, slug):
                     "numel": 196608 if model == "cnn" else 4096 * 1024,
                     "status": "ok",
                 }
-                yield row | {"ms_p20": 0.98 * step, "ms_p50": step, "ms_p80": 1.03 * step}
+                yield row | {
+                    "ms_p20": 0.98 * step,
+                    "ms_p50": step,
+                    "ms_p80": 1.03 * step,
+                    "samples": 20,
+                }
                 peak = {"variant": f"{variant}/{PEAK_MEMORY}", "bytes": int(2**20 * 20 * ms)}
                 yield row | peak
 
@@ -190,12 +197,13 @@ def _tuned(slug, run_id, copy):
                     "ms_p20": ms,
                     "ms_p50": ms,
                     "ms_p80": ms,
+                    "samples": 20,
                     "bytes": num_bytes,
                     "status": "ok",
                 }
                 if elements == 32 and num_warps == 8:
                     row |= {"status": "dropped: spills"}
-                    row |= dict.fromkeys(("ms_p20", "ms_p50", "ms_p80"))
+                    row |= dict.fromkeys(("ms_p20", "ms_p50", "ms_p80", "samples"))
                 elif best is None or ms < best["ms_p50"]:
                     best = row
                 rows.append(row)

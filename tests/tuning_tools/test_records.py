@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from triton_acts.tuning.records import RESULTS, RUNS, append, read
+from triton_acts.tuning.records import RESULTS, RUNS, append, check, read
 
 
 def result(run_id: str = "r1", **changes: object) -> dict[str, object]:
@@ -47,6 +47,7 @@ def test_the_columns_are_those_of_the_design():
         "ms_p20",
         "ms_p50",
         "ms_p80",
+        "samples",
         "bytes",
         "gbps",
         "share_of_peak",
@@ -118,7 +119,7 @@ def test_a_missing_column_is_refused(tmp_path):
     [
         (",16,", ",sixteen,", "numel = 'sixteen', allowed is int"),
         (",True,", ",yes,", "aligned = 'yes'"),
-        ("r2,", "", "has 32 fields, expected 33"),
+        ("r2,", "", "has 33 fields, expected 34"),
         ("r2,", ",", "empty run_id"),
         ("r2,", '"r2,', "no CSV"),
     ],
@@ -150,6 +151,21 @@ def test_an_interrupted_write_costs_its_own_row_only(tmp_path):
     assert len(table.problems) == 1
 
 
+def test_a_row_cut_anywhere_is_named_and_the_next_one_is_whole(tmp_path):
+    """Also in its last column, where what is left would be a sound row, and inside quotes."""
+    path = tmp_path / "a.csv"
+    append(path, RESULTS, [result("r1"), result("r2", status='failed: "a", b')])
+    whole = path.read_bytes()
+    start = whole.index(b"r2")
+    for cut in range(start + 1, len(whole)):
+        path.write_bytes(whole[:cut])
+        append(path, RESULTS, [result("r3")])
+        table = read(path, RESULTS)
+        assert [row["run_id"] for row in table.rows] == ["r1", "r3"], cut
+        assert len(table.problems) == 1
+        assert f"{path}, line 3: the row " in table.problems[0]
+
+
 def test_a_row_cut_before_its_line_end_is_not_taken_for_whole(tmp_path):
     path = tmp_path / "a.csv"
     append(path, RESULTS, [result("r1"), result("r2", status="failed: out of memory")])
@@ -179,6 +195,8 @@ def test_another_header_is_an_error_that_names_the_columns(tmp_path):
         with pytest.raises(ValueError, match=r"missing \['regs'\], unknown \['registers'\]"):
             attempt()
     assert path.read_bytes() == before
+    with pytest.raises(ValueError, match=r"missing \['regs'\]"):
+        check(path, RESULTS)
     columns = list(RUNS.columns)
     path.write_text(",".join(columns[::-1]) + "\n")
     with pytest.raises(ValueError, match="order differs"):
@@ -190,3 +208,11 @@ def test_a_missing_file_is_an_error_and_an_empty_one_is_empty(tmp_path):
         read(tmp_path / "none.csv", RUNS)
     (tmp_path / "empty.csv").touch()
     assert read(tmp_path / "empty.csv", RUNS).rows == []
+
+
+def test_a_file_that_can_take_rows_passes_the_check(tmp_path):
+    check(tmp_path / "none.csv", RUNS)
+    (tmp_path / "empty.csv").touch()
+    check(tmp_path / "empty.csv", RUNS)
+    append(tmp_path / "a.csv", RESULTS, [result()])
+    check(tmp_path / "a.csv", RESULTS)

@@ -64,6 +64,11 @@ class Row:
     counts: Counts | None
     note: str = ""
 
+    @property
+    def config(self) -> Config:
+        """What it was compiled for."""
+        return default_config(self.op, self.variant, self.dtype, self.arch)
+
     def cells(self) -> dict[str, str]:
         """The row as text by `COLUMNS`; blank where counts is None."""
         known = {

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 
-__all__ = ["RESULTS", "RUNS", "Row", "Schema", "Table", "append", "read"]
+__all__ = ["RESULTS", "RUNS", "Row", "Schema", "Table", "append", "check", "read"]
 
 Value = str | int | float | bool | None
 Row = dict[str, Value]
@@ -116,10 +116,22 @@ class Table:
     problems: list[str] = field(default_factory=list)
 
 
+def check(path: Path, schema: Schema) -> None:
+    """Makes sure that rows could be appended, before work is done for them.
+
+    Raises:
+        ValueError: the file has another header.
+    """
+    if path.exists() and path.stat().st_size:
+        with path.open("rb") as file:
+            _check_header(path, schema, file.readline().decode(errors="replace"))
+
+
 def append(path: Path, schema: Schema, rows: Iterable[Mapping[str, Value]]) -> int:
     """Appends rows, each checked, written whole and flushed before the next; returns their number.
 
-    A last line without its end (an interrupted write) is closed first and stays for `read` to name.
+    A last line without its end (an interrupted write) is closed first, so that it has more fields
+    than a row: wherever it was cut, `read` names it.
 
     Raises:
         ValueError: a row does not fit the schema (rows before it are written), or the file has
@@ -135,7 +147,7 @@ def append(path: Path, schema: Schema, rows: Iterable[Mapping[str, Value]]) -> i
             _check_header(path, schema, file.readline().decode(errors="replace"))
             file.seek(size - 1)
             if file.read(1) != b"\n":
-                _write(file, path, b"\n")
+                _write(file, path, b"," * len(schema.columns) + b"\n")
         else:
             _write(file, path, schema.header.encode())
         for row in rows:
@@ -256,6 +268,7 @@ RESULTS = Schema(
         "ms_p20": float,
         "ms_p50": float,
         "ms_p80": float,
+        "samples": int,
         "bytes": int,
         "gbps": float,
         "share_of_peak": float,

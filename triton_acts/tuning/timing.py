@@ -17,8 +17,8 @@ from torch import Tensor
 
 from .clocks import Call, Clock
 
-__all__ = ["YARDSTICK", "Rounds", "Timing", "canary", "measure", "quantile", "summarise"]
-__all__ += ["yardstick"]
+__all__ = ["MIN_ROUNDS", "YARDSTICK", "Rounds", "Timing", "canary", "measure", "quantile"]
+__all__ += ["summarise", "yardstick"]
 
 YARDSTICK = "yardstick"
 
@@ -122,13 +122,17 @@ class Rounds:
         self._times: dict[str, list[float]] = {name: [] for name in (YARDSTICK, *providers)}
 
     @property
+    def count(self) -> int:
+        """How many rounds there were of what is still alive."""
+        return max((len(self._times[name]) for name in self._alive), default=0)
+
+    @property
     def done(self) -> bool:
         """Whether there is nothing left to time, to spend or to learn."""
         times = [self._times[name] for name in self._alive]
-        count = max(map(len, times), default=0)
-        if not times or (count >= MIN_ROUNDS and self._spent_s >= self._budget_s):
+        if not times or (self.count >= MIN_ROUNDS and self._spent_s >= self._budget_s):
             return True
-        return count >= self._samples and all(_noise(t) < self._noise for t in times)
+        return self.count >= self._samples and all(_noise(t) < self._noise for t in times)
 
     def go_on(self, seconds: float) -> None:
         """One stay: a round, and more until that many seconds are over or the rounds are done."""

@@ -95,6 +95,7 @@ def _row(
             "ms_p20": trial.timing.ms_p20,
             "ms_p50": ms,
             "ms_p80": trial.timing.ms_p80,
+            "samples": trial.timing.samples,
             "gbps": gbps,
             "share_of_peak": gbps / device.gpu.dram_gbs if device.gpu else None,
             "share_of_yardstick": found.yardstick.ms_p50 / ms if trial.final else None,
