@@ -1,0 +1,145 @@
+"""Do the tests notice small changes of the device code?
+
+Mutants are sampled with a fixed seed and run in Triton's interpreter. The score is the share of
+killed ones among those that run and are not listed as equivalent in equivalents.csv, with a proof.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+
+from mutants import Mutant, mutants, sample
+from trial import KILLED, SURVIVED, UNUSABLE, Result, trial, warm_up
+
+ROOT = Path(__file__).parents[2]
+EQUIVALENTS = Path(__file__).with_name("equivalents.csv")
+BAR = 0.95
+LIMIT_S = 240.0  # of a trial
+SEED = 1602_05980
+# The quickest to notice come first; what a file's tests are called
+TESTS = (
+    "tests/battery/test_layouts.py",
+    "tests/battery/test_values.py",
+    "tests/kernel_road/test_accuracy.py",
+    "tests/kernel_road/test_per_channel.py",
+    "tests/kernel_road/test_kaf_kernels.py",
+    "tests/battery/test_large.py",
+    "tests/battery/test_derivatives.py",
+    "tests/battery/test_fuzz.py",
+)
+NAMED = {
+    "pointwise/_scaled_sigmoid.py": "not kaf and not penalized_tanh",
+    "pointwise/_penalized_tanh.py": "not kaf and not scaled_sigmoid",
+    "pointwise/_kernels.py": "not kaf",
+    "math.py": "not kaf",
+    "dictionary/_kernels.py": "not scaled_sigmoid and not penalized_tanh",
+    "dictionary/_groups.py": "not scaled_sigmoid and not penalized_tanh",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns 0 if the score reaches the bar."""
+    parser = argparse.ArgumentParser(description=__doc__, prog="make mutate")
+    parser.add_argument("--count", type=int, default=160, help="mutants to try (160)")
+    parser.add_argument("--seed", type=int, default=SEED, help=f"of the sample ({SEED})")
+    parser.add_argument("--only", default="", help="only mutants whose name holds this text")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    args = parser.parse_args(argv)
+    every = [m for m in mutants(ROOT / "triton_acts") if args.only in m.name]
+    chosen = sample(every, args.count, args.seed)
+    print(f"{len(chosen)} of {len(every)} mutants, seed {args.seed}, {args.workers} processes")
+    found = dict(_results(chosen, args.workers))
+    return _report(chosen, found, _equivalents())
+
+
+def _results(chosen: Sequence[Mutant], workers: int) -> Iterator[tuple[Mutant, Result]]:
+    """Results as they come; the unchanged package has to pass first."""
+    begin = time.monotonic()
+    context = get_context("spawn")
+    with _folder() as folder, ProcessPoolExecutor(workers, context, _prepare, (folder,)) as pool:
+        healthy = pool.submit(_try, None).result()
+        if healthy.verdict != SURVIVED:
+            raise SystemExit(f"the unchanged package fails its tests: {healthy.detail}")
+        print(f"unchanged: passes in {healthy.seconds:.0f} s", flush=True)
+        waiting = {pool.submit(_try, mutant): mutant for mutant in chosen}
+        for number, done in enumerate(as_completed(waiting), start=1):
+            mutant, result = waiting[done], done.result()
+            seconds = time.monotonic() - begin
+            where = f"{number}/{len(chosen)} after {seconds:.0f} s"
+            print(f"{where}: {result.verdict} {mutant.name} ({result.detail})", flush=True)
+            yield mutant, result
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="mutants-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+_checkout = Path()
+
+
+def _prepare(folder: Path) -> None:
+    """A worker's own copy of package and tests."""
+    global _checkout
+    _checkout = folder / str(os.getpid())
+    _checkout.mkdir()
+    skipped = shutil.ignore_patterns("__pycache__")
+    for name in ("triton_acts", "tests"):
+        shutil.copytree(ROOT / name, _checkout / name, ignore=skipped)
+    shutil.copy(ROOT / "pyproject.toml", _checkout)
+    warm_up()
+
+
+def _try(mutant: Mutant | None) -> Result:
+    """One trial; None is the unchanged package."""
+    tests = [*TESTS, "-k", NAMED.get(mutant.file, "")] if mutant else list(TESTS)
+    if mutant is None:
+        return trial(_checkout, tests, 3 * LIMIT_S)
+    path = _checkout / "triton_acts" / mutant.file
+    source = path.read_text(encoding="utf-8")
+    path.write_text(mutant.applied(source), encoding="utf-8")
+    try:
+        return trial(_checkout, tests, LIMIT_S)
+    finally:
+        path.write_text(source, encoding="utf-8")
+
+
+@cache
+def _equivalents() -> dict[str, str]:
+    """Proofs by the name of a mutant."""
+    with EQUIVALENTS.open(encoding="utf-8", newline="") as file:
+        return {row["mutant"]: row["proof"] for row in csv.DictReader(file)}
+
+
+def _report(chosen: Sequence[Mutant], found: dict[Mutant, Result], proofs: dict[str, str]) -> int:
+    by = {v: [m for m in chosen if found[m].verdict == v] for v in (KILLED, SURVIVED, UNUSABLE)}
+    equivalent = [m for m in by[SURVIVED] if m.name in proofs]
+    survivors = [m for m in by[SURVIVED] if m.name not in proofs]
+    print(f"\nUnusable, they crash, do not run or do not end: {len(by[UNUSABLE])}")
+    for mutant in by[UNUSABLE]:
+        print(f"  {mutant.name}: {found[mutant].detail}")
+    print(f"\nEquivalent: {len(equivalent)}")
+    for mutant in equivalent:
+        print(f"  {mutant.name}: {proofs[mutant.name]}")
+    print(f"\nSurvivors: {len(survivors)}")
+    for mutant in survivors:
+        print(f"  {mutant.name}")
+    killed, counted = len(by[KILLED]), len(by[KILLED]) + len(survivors)
+    score = killed / counted if counted else 1.0
+    print(f"\nkilled {killed} of {counted}: {score:.1%}, bar {BAR:.0%}")
+    return int(score < BAR)
