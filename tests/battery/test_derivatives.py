@@ -64,9 +64,10 @@ def orders(f, leaves, g, along):
     y = f(*leaves)
     found, total = [y], (y * g).sum()
     for _ in range(3):
-        if not total.requires_grad:  # linear in a weight: what follows is zero
-            break
-        slopes = torch.autograd.grad(total, leaves, create_graph=True, materialize_grads=True)
+        if total.requires_grad:
+            slopes = torch.autograd.grad(total, leaves, create_graph=True, materialize_grads=True)
+        else:  # linear in a weight
+            slopes = [torch.zeros_like(t) for t in leaves]
         found += slopes
         total = sum((d * a).sum() for d, a in zip(slopes, along, strict=True))
     return found
@@ -92,7 +93,6 @@ def test_float32(subject, after, device, launches, runs_kernels):
             g.double(),
             [a.double() for a in along],
         )
-        assert len(found) == len(right) >= 1 + 2 * len(subset) * (0 in subset)
         pairs = zip([*first, *found], [*right[1 : 1 + len(first)], *right], strict=True)
         for value, reference in pairs:
             scale = 1 + reference.abs().max().item()
