@@ -46,7 +46,7 @@ def throughput_by_size(
             ax.set_xlim(sizes["mib"].min() / 2, sizes["mib"].max() * 2)
             ax.set_ylim(bottom=0)
             ax.xaxis.set_major_formatter(_mebibytes)
-            ax.set(title=f"{what} {direction}", xlabel="size of x (MiB)", ylabel="rate (GB/s)")
+            ax.set(title=f"{what}, {direction}", xlabel="size of x (MiB)", ylabel="rate (GB/s)")
     return figure
 
 
@@ -55,16 +55,16 @@ def yardstick_shares(by_gpu: Mapping[str, pd.DataFrame], palette: Mapping[str, s
     percent = {
         gpu: frame.assign(
             label=[
-                f"{what}\n{direction}, {mib:g} MiB"
-                for what, direction, mib in zip(
-                    frame["what"], frame["direction"], frame["mib"], strict=True
+                f"{what}\n{direction}, {shape}"
+                for what, direction, shape in zip(
+                    frame["what"], frame["direction"], frame["shape"], strict=True
                 )
             ],
             percent=100 * frame["share_of_yardstick"],
         )
         for gpu, frame in by_gpu.items()
     }
-    return _bars(percent, palette, "percent", "share of the yardstick's speed (%)", one=100)
+    return _bars(percent, palette, "percent", "share of yardstick (%)", one=100)
 
 
 def peak_memory(by_gpu: Mapping[str, pd.DataFrame], palette: Mapping[str, str]) -> Any:
@@ -156,7 +156,7 @@ def _bars(
     placed = {gpu: _places(frame, list(palette)) for gpu, frame in by_gpu.items()}
     heights = [0.16 * (max(at["place"]) + 1) for at, _ in placed.values()]
     handles = [patch(palette[name], name) for name in palette if name in providers]
-    figure, axes = panels(heights, 1, handles, left=2.2, right=0.7)
+    figure, axes = panels(heights, 1, handles, left=2.5, right=0.7)
     for ax, (gpu, (bars, labels)) in filled(axes, placed):
         values = bars[column]
         ax.barh(bars["place"], values, 0.88, color=[palette[name] for name in bars["provider"]])

@@ -14,14 +14,17 @@ import torch
 from perf import history
 from perf.cases import BOTH, DIRECTIONS, PEAK_MEMORY
 from perf.history import CASE
+from perf.panels import colours
+from perf.tables import op_name
 from perf.training import TRAINING
 from triton_acts.tuning.records import RESULTS, RUNS, Row
 from triton_acts.tuning.timing import YARDSTICK
 
-__all__ = ["MEMORY", "Book", "by_size", "compact", "load", "main_dtype"]
-__all__ += ["measured_table", "memory", "node_counts", "predictions", "shares"]
+__all__ = ["MEMORY", "Book", "by_provider", "by_size", "compact", "load", "main_dtype"]
+__all__ += ["measured_table", "memory", "node_counts", "predictions", "shares", "times"]
 
 MEMORY = f"/{PEAK_MEMORY}"  # how the variant of a row of memory ends
+_SHOWN = {"gpu": "GPU", "what": "op", "shape": "x"}
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def _frame(rows: Sequence[Row]) -> pd.DataFrame:
             frame[name] = frame[name].astype(int if name == "numel" else float)
         elif kind is str:
             frame[name] = frame[name].fillna("").astype(str)
-    frame["what"] = frame["op"] + " " + frame["variant"]
+    frame["what"] = list(map(op_name, frame["op"], frame["variant"]))
     frame["mib"] = frame["numel"] * frame["dtype"].map(_itemsize).astype(float) / 2**20
     return frame
 
@@ -121,6 +124,11 @@ def device_time(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of timed activations: no training step, no other mode than device time."""
     plain = ~rows["variant"].str.contains("/") & (rows["op"] != TRAINING)
     return rows[plain & rows["ms_p50"].notna()]
+
+
+def times(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with a time, training steps aside."""
+    return rows[(rows["op"] != TRAINING) & rows["ms_p50"].notna()]
 
 
 def main_dtype(rows: pd.DataFrame) -> str:
@@ -183,7 +191,7 @@ def node_counts(rows: pd.DataFrame) -> pd.DataFrame:
 def memory(rows: pd.DataFrame) -> pd.DataFrame:
     """Peak memory of each provider in MiB, and relative to x; no training step."""
     found = rows[rows["variant"].str.endswith(MEMORY) & (rows["op"] != TRAINING)]
-    what = found["what"].str.removesuffix(MEMORY)
+    what = found["what"].str.removesuffix(f", {PEAK_MEMORY}")
     return found.assign(
         what=what, peak_mib=found["bytes"] / 2**20, of_x=found["bytes"] / 2**20 / found["mib"]
     )
@@ -213,7 +221,7 @@ def measured_table(rows: Sequence[Row] | pd.DataFrame) -> pd.DataFrame:
             continue
         compiled = providers.get("torch.compile", {})
         ours_compiled = providers.get("triton_acts compiled", {})
-        line = dict(zip(CASE, key, strict=True))
+        line = dict(zip(CASE, key, strict=True)) | {"what": op_name(key[0], key[1])}
         line |= {
             "x (MiB)": ours["numel"] * _itemsize(str(ours["dtype"])) / 2**20,
             "time p50 (ms)": ours["ms_p50"],
@@ -242,10 +250,21 @@ def compact(table: pd.DataFrame) -> pd.DataFrame:
         return table
     table = table.rename(columns={"time p50 (ms)": "p50 (ms)", "rate (GB/s)": "GB/s"})
     layout = table["layout"].where(table["layout"] != "contiguous", "")
-    case = table["op"] + " " + table["variant"] + " " + table["direction"]
+    case = table["what"] + ", " + table["direction"]
     tensor = (table["dtype"] + " " + table["shape"] + " " + layout).str.strip()
-    dropped = [*CASE, "yardstick"]
+    dropped = [*CASE, "what", "yardstick"]
     return pd.concat([case.rename("case"), tensor.rename("x"), table.drop(columns=dropped)], axis=1)
+
+
+def by_provider(rows: pd.DataFrame, value: str) -> pd.DataFrame:
+    """A line a case, and a column for each provider's values; triton_acts' first."""
+    key = ["gpu", "what", "direction", "dtype", "shape", "layout"]
+    found = rows[rows[value].notna()]
+    table = found.pivot_table(
+        index=key, columns="provider", values=value, aggfunc="first", sort=False
+    )
+    order = [name for name in colours(table.columns) if name in table]
+    return table[order].rename_axis(columns=None).reset_index().rename(columns=_SHOWN)
 
 
 def _ratio(other_ms: Any, ms: Any) -> float:

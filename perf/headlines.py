@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,20 +10,25 @@ import pandas as pd
 
 from perf.frames import Book, measured_table
 from perf.section import Section
-from perf.tables import number
+from perf.tables import number, op_name, ratio
 from triton_acts.tuning.records import Row
 from triton_acts.tuning.timing import quantile
 
 __all__ = ["MAKE_RECORDS", "section", "summary"]
 
 NOISY = 1.2  # p80 / p20 beyond which a ratio is called uncertain
+LARGE_MIB, LARGE_CPU_MIB = 16, 1  # of x, from which on calls and launches are a small part
+WIDTH = 118  # characters of a line on a terminal
+YARDSTICK = (
+    "a plain copy of the same bytes, or an addition where the work reads two tensors: as fast as "
+    "memory allows"
+)
 _CPU = " (no GPU: the plain PyTorch composite ran, not the Triton kernels)"
 _AGAINST = {
     "eager": "speed / eager",
     "torch.compile": "speed / compile",
-    "plain copy or add": "share of yardstick",
+    "share of yardstick": "share of yardstick",
 }
-_ARTICLES = {"plain copy or add": "a "}
 MAKE_RECORDS = (
     "There are no records yet. Make some with `make perf` (or `python -m perf run`), which "
     "measures the device at hand and takes 4 minutes without a GPU; `make perf QUICK=1` takes one. "
@@ -37,107 +42,154 @@ def section(book: Book) -> Section:
     about = (
         "triton_acts is a set of GPU activation functions for PyTorch. This report shows how long "
         "they take beside the same formulas in plain PyTorch ('eager'; of KAF as published) and in "
-        "torch.compile. An activation reads and writes memory and computes little, so the best "
-        "possible time is that of a plain copy of the same bytes (or of an addition, where two "
-        "tensors are read): the 'yardstick'."
+        "torch.compile. An activation reads and writes memory and computes little, so its measure "
+        f"is the 'yardstick': {YARDSTICK}."
     )
     if not book.gpus:
         return Section("Summary", [about, MAKE_RECORDS])
     found = Section("Summary", [about])
+    tables = []
     for slug in book.gpus:
-        timed = _timed(measured_table(book.of(slug)))
-        found.text += _headline(book, slug, timed)
-        table = _compared(timed)
-        if len(table):
-            caption = f"Speed of triton_acts on {slug} relative to each: median and range of cases"
-            found.tables.append((caption, table))
+        timed = _timed(measured_table(book.of(slug)), slug)
+        found.text.append(_headline(book, slug, timed))
+        tables.append(_compared(timed, slug))
+    table = pd.concat(tables)
+    if len(table):
+        found.tables.append(("Speed of triton_acts relative to each: median (range)", table))
     found.text.append(
-        "Speeds are ratios of medians of interleaved rounds: above 1, triton_acts is faster."
+        "Speeds are ratios of medians of interleaved rounds: above 1, triton_acts is faster. Large "
+        f"is x from {LARGE_MIB} MiB on, on a CPU from {LARGE_CPU_MIB}; below, launches and calls "
+        "count."
     )
     return found
 
 
-def _headline(book: Book, slug: str, timed: pd.DataFrame) -> list[str]:
-    """A paragraph on one GPU: its name, the newest run, and the medians over all its cases."""
-    text = f"{slug}: {book.name(slug)}{_CPU if slug == 'cpu' else ''}."
+def _headline(book: Book, slug: str, timed: pd.DataFrame) -> str:
+    """A paragraph on one GPU: its name, the newest run, how sure it is, and what came out."""
+    text = [f"{slug}: {book.name(slug)}{_CPU if slug == 'cpu' else ''}."]
     shown = book.rows["run_id"]
     runs = book.runs[(book.runs["gpu_slug"] == slug) & book.runs["run_id"].isin(shown)]
     if len(runs):
         run = runs.iloc[0]
-        text += (
-            f" Newest run {run['utc_time'][:10]}, torch {run['torch']}, triton "
+        text.append(
+            f"Newest run {run['utc_time'][:10]}, torch {run['torch']}, triton "
             f"{run['triton'] or 'not installed'}; a plain copy reached "
             f"{number(run['canary_gbps'])} GB/s."
         )
     if timed.empty:
-        return [f"{text} No case was measured."]
+        return " ".join([*text, "No case was measured."])
+    text += _noise(timed)
     is_kaf = timed["op"] == "kaf"
-    for name, cases in (("The pointwise ops are", timed[~is_kaf]), ("KAF is", timed[is_kaf])):
-        speeds = [
-            f"{speed:.2f} times as fast as {_ARTICLES.get(title, '')}{title}"
-            for title, column in _AGAINST.items()
-            if (speed := _median(cases[column])) == speed
-        ]
-        if speeds:
-            count = "1 case" if len(cases) == 1 else f"medians of {len(cases)} cases"
-            text += f" {name} {', '.join(speeds)} ({count})."
-    return [text, *_noise(timed)]
+    for size in ("large", "small"):
+        for name, own in (("the pointwise ops are", ~is_kaf), ("KAF is", is_kaf)):
+            text += _sentence(name, size, timed[own & (timed["size"] == size)])
+    return " ".join(text)
 
 
-def _compared(timed: pd.DataFrame) -> pd.DataFrame:
-    """Speed of triton_acts relative to each other provider, by op and direction.
+def _sentence(name: str, size: str, cases: pd.DataFrame) -> list[str]:
+    """What came out for some ops on tensors of a size; none where nothing was compared."""
+    *speeds, share = (_spread(cases[column]) for column in _AGAINST.values())
+    said = [
+        f"{speed} times as fast as {title}"
+        for title, speed in zip(_AGAINST, speeds, strict=False)
+        if speed
+    ]
+    said += [f"at {share} of the yardstick's speed"] if share else []
+    count = "1 case" if len(cases) == 1 else f"{len(cases)} cases"
+    return [f"On {size} tensors {name} {', '.join(said)} ({count})."] if said else []
+
+
+def _compared(timed: pd.DataFrame, slug: str) -> pd.DataFrame:
+    """Speed of triton_acts relative to each other provider, by op, direction and size.
 
     What was measured alone is left out.
     """
     lines = []
-    for (op, variant, direction), group in _groups(timed):
+    for (what, direction, size), group in _groups(timed):
         if group["speed / eager"].notna().any():
-            line = {"op": f"{op} {variant}", "direction": direction, "cases": len(group)}
-            line |= {title: _spread(group[column]) for title, column in _AGAINST.items()}
-            lines.append(line)
+            line = {"GPU": slug, "op": what, "direction": direction, "x": size}
+            spreads = {title: _spread(group[name]) for title, name in _AGAINST.items()}
+            lines.append({**line, "cases": len(group), **spreads})
     return pd.DataFrame(lines)
 
 
 def summary(meta: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
     """The same of one run, for a terminal."""
+    slug = str(meta["gpu_slug"])
     lines = [
-        f"Measured on: {meta['gpu_name']}{_CPU if meta['gpu_slug'] == 'cpu' else ''}",
+        f"Measured on: {meta['gpu_name']}{_CPU if slug == 'cpu' else ''}",
         f"torch {meta['torch']}, triton {meta['triton'] or 'not installed'}; a plain copy of "
         f"64 MiB reaches {number(meta['canary_gbps'])} GB/s",
     ]
-    table = measured_table(rows)
-    timed = table[table["time p50 (ms)"].notna()] if len(table) else table
-    gaps = _gaps(rows)
+    timed, gaps = _timed(measured_table(rows), slug), _gaps(rows)
     if timed.empty:
         return [*lines, "No case was measured.", *gaps]
-    lines.append(f"{len(timed)} cases, medians of interleaved rounds. Speed of triton_acts")
+    lines += _noise(timed)
     lines.append(
-        "relative to each (above 1: triton_acts is faster), median and range of the cases:"
+        "How many times as fast triton_acts is, and its share of the yardstick's speed; median "
+        f"(range) of the cases; large is x from {_least(slug)} MiB on:"
     )
-    for key, group in _groups(_timed(timed)):
-        against = (f"{title} {_spread(group[column])}" for title, column in _AGAINST.items())
-        lines.append(f"  {' '.join(key)}: {', '.join(against)}")
-    return lines + _noise(timed) + gaps
+    table = _compared(timed, slug)
+    text = _beside(table) if len(table) else ["No case was measured beside another provider."]
+    return [part for line in lines for part in _wrapped(line)] + text + gaps
+
+
+def _beside(table: pd.DataFrame) -> list[str]:
+    """The compared speeds as lines."""
+    names = "  " + table["op"] + ", " + table["direction"] + ", " + table["x"]
+    width = names.str.len().max()
+    shown = pd.concat([names.str.ljust(width).rename(" " * width), table[list(_AGAINST)]], axis=1)
+    cells = {title: shown[title].replace("", "not measured") for title in _AGAINST}
+    return [line.rstrip() for line in shown.assign(**cells).to_string(index=False).splitlines()]
 
 
 def _gaps(rows: Sequence[Row]) -> list[str]:
-    """How many rows have no time, by reason."""
-    status = pd.Series([str(row["status"]) for row in rows], dtype=str)
-    trouble = status[~status.str.startswith("ok")].value_counts()
-    return [f"Not timed, {count} rows: {text}" for text, count in trouble.items()]
+    """What has no time, by reason."""
+    gaps: dict[str, dict[str, dict[str, None]]] = {}
+    counts: dict[str, int] = {}
+    for row in rows:
+        status, provider = str(row["status"]), str(row["provider"])
+        if not status.startswith("ok"):
+            name = op_name(str(row["op"]), str(row["variant"]))
+            if not status.startswith("left out"):  # which is a whole case
+                name = f"{provider} of {name}"
+            counts[status] = counts.get(status, 0) + 1
+            gaps.setdefault(status, {}).setdefault(name, {})[str(row["direction"])] = None
+    return [
+        part
+        for status, names in gaps.items()
+        for part in _wrapped(
+            f"Not timed, {counts[status]} rows: {status} ("
+            + "; ".join(f"{name}, {' and '.join(ways)}" for name, ways in names.items())
+            + ")"
+        )
+    ]
 
 
-def _timed(table: pd.DataFrame) -> pd.DataFrame:
-    """The lines of a measured table that have a device time."""
+def _wrapped(line: str) -> list[str]:
+    indent = line[: len(line) - len(line.lstrip())]
+    return textwrap.wrap(line, WIDTH, subsequent_indent=f"{indent}  ")
+
+
+def _timed(table: pd.DataFrame, slug: str) -> pd.DataFrame:
+    """The lines of a measured table that have a device time, "large" or "small" by x."""
     if table.empty:
         return table
-    return table[table["time p50 (ms)"].notna() & ~table["variant"].str.contains("/")]
+    found = table[table["time p50 (ms)"].notna() & ~table["variant"].str.contains("/")]
+    large = found["x (MiB)"] >= _least(slug)
+    return found.assign(size=large.map({True: "large", False: "small"}))
+
+
+def _least(slug: str) -> int:
+    """MiB of a large x."""
+    return LARGE_CPU_MIB if slug == "cpu" else LARGE_MIB
 
 
 def _groups(timed: pd.DataFrame) -> Iterable[tuple[tuple[str, str, str], pd.DataFrame]]:
     if timed.empty:
         return []
-    found: Any = timed.groupby(["op", "variant", "direction"], sort=False)
+    by_size = timed.sort_values("size", kind="stable")
+    found: Any = by_size.groupby(["what", "direction", "size"], sort=False)
     return found  # type: ignore[no-any-return]
 
 
@@ -145,22 +197,16 @@ def _noise(timed: pd.DataFrame) -> list[str]:
     noisy = int((timed["p80 (ms)"] > NOISY * timed["p20 (ms)"]).sum())
     if not noisy:
         return []
+    most = "Most cases are noisy: what follows is a rough guide. " * (2 * noisy > len(timed))
     return [
-        f"Noise: in {noisy} of {len(timed)} cases p80 is over {NOISY} x p20, so their ratios are "
-        "uncertain; repeat the run on an idle machine."
+        f"{most}Noise: in {noisy} of {len(timed)} cases p80 is over {NOISY} x p20, so their ratios "
+        "are uncertain; repeat the run on an idle machine."
     ]
 
 
-def _median(values: Iterable[float]) -> float:
-    known = [value for value in values if value is not None and value > 0]
-    return quantile(known, 0.5) if known else math.nan
-
-
 def _spread(values: Iterable[float]) -> str:
-    """Median, and the range over the cases."""
+    """Median, and the range over the cases; "" where there is no value."""
     known = [value for value in values if value is not None and value > 0]
-    if not known:
-        return "not measured"
-    if len(known) == 1:
-        return f"{known[0]:.2f} (1 case)"
-    return f"{quantile(known, 0.5):.2f} ({min(known):.2f} to {max(known):.2f})"
+    if len(known) < 2:
+        return "".join(map(ratio, known))
+    return f"{ratio(quantile(known, 0.5))} ({ratio(min(known))} to {ratio(max(known))})"

@@ -12,7 +12,7 @@ from perf.cases import LARGE, Case, kaf_rows
 from perf.history import CASE, Run, is_trial, load
 from perf.measure import identity
 from perf.ops import kaf_op, pointwise_ops
-from perf.tables import number
+from perf.tables import number, op_name
 from triton_acts.tuning.records import Row
 from triton_acts.tuning.writing import write_text
 
@@ -20,7 +20,7 @@ __all__ = ["speed_table", "write"]
 
 NOT_YET = "not yet measured"
 COLUMNS = (
-    *("activation", "direction", "x", "GPU", "GB/s", "share of a plain copy or add"),
+    *("activation", "direction", "x", "GPU", "GB/s", "share of yardstick"),
     *("times eager", "times torch.compile", "torch / triton", "UTC date"),
 )
 
@@ -49,7 +49,7 @@ def speed_table(folder: Path) -> str:
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     for case in _cases():
         own = identity(case, "")
-        names = [str(own["op"]) + (", learned a" if own["variant"] == "per_channel" else "")]
+        names = [op_name(str(own["op"]), str(own["variant"]))]
         names += [str(own["direction"]), f"{own['dtype']} {own['shape']}"]
         measured = list(_measured(runs, own))
         for cells in measured or [[NOT_YET, *[""] * (len(COLUMNS) - len(names) - 1)]]:

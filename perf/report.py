@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from perf import history
-from perf.frames import Book, load, measured_table
-from perf.headlines import summary
+from perf.frames import Book, compact, load, measured_table
+from perf.headlines import WIDTH, YARDSTICK, summary
 from perf.history import CASE, is_trial
 from perf.page import page
 from perf.promises import BASIS, TITLE, promises
@@ -27,16 +27,40 @@ __all__ = ["ending", "load", "measured_table", "our_failures", "promises_table",
 __all__ += ["terminal_table", "write"]
 
 HEADING = "Performance of triton_acts"
+_TERMINAL = {
+    "p50 (ms)": "p50 (ms)",
+    "GB/s": "GB/s",
+    "share of yardstick": "of yardstick",
+    "speed / eager": "/ eager",
+    "speed / compile": "/ compile",
+    "both compiled": "both compiled",
+}
+_LEGEND = (
+    f"Medians. of yardstick: speed relative to {YARDSTICK}. / eager, / compile: times as fast as "
+    "the formula in plain PyTorch, and in torch.compile. both compiled: torch.compile of "
+    "triton_acts relative to torch.compile of the formula. learned a: one number a channel."
+)
 
 
 def terminal_table(rows: Sequence[Row]) -> str:
-    """The measured table for a terminal: what was timed, and fewer columns."""
-    table = measured_table(rows)
-    if table.empty:
+    """The measured table for a terminal: what was timed, and fewer columns, which it explains."""
+    table = compact(measured_table(rows))
+    timed = table[table["p50 (ms)"].notna()] if len(table) else table
+    if timed.empty:
         return "No case was measured."
-    dropped = ["p20 (ms)", "p80 (ms)", "yardstick", "error (of 8)", "remarks"]
-    timed = table[table["time p50 (ms)"].notna()].drop(columns=dropped).dropna(axis=1, how="all")
-    return str(timed.to_string(index=False, float_format=number, na_rep=""))
+    numbers = timed[list(_TERMINAL)].rename(columns=_TERMINAL).dropna(axis=1, how="all")
+    names = timed["case"].str.rpartition(", ")
+    lines = []
+    for what, group in numbers.groupby(names[0], sort=False):
+        lines.append({"": str(what)})
+        for place, values in group.iterrows():
+            case = f"  {names.loc[place, 2]}, {timed.loc[place, 'x']}"
+            lines.append({"": case} | {name: number(value) for name, value in values.items()})
+    frame = pd.DataFrame(lines).fillna("")
+    width = frame[""].str.len().max()
+    text = frame.assign(**{"": frame[""].str.ljust(width)}).to_string(index=False)
+    legend = textwrap.fill(_LEGEND, WIDTH)
+    return "\n".join([legend, "", *(line.rstrip() for line in text.splitlines())])
 
 
 def promises_table(rows: Sequence[Row]) -> str:

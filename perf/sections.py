@@ -76,10 +76,10 @@ def _throughput(book: Book, palette: Mapping[str, str]) -> Section:
         "Throughput against size",
         [
             "Bytes that the work has to move (x, its result, gradients), by time. Lines are "
-            "medians, bands reach from p20 to p80. The dashed line is the yardstick: a plain copy, "
-            "or an addition where the work reads two tensors. Small tensors are bound by the time "
-            "of a launch. Contiguous tensors; of several shapes of a size the first. liger "
-            "and fla are kernels of other packages that do the nearest work, not the same."
+            "medians, bands reach from p20 to p80. The dashed line is the yardstick. Small tensors "
+            "are bound by the time of a launch. Contiguous tensors; of several shapes of a size, "
+            "KAF's is N x C and the others' N x C x H x W. liger and fla are kernels of other "
+            "packages that do the nearest work, not the same."
         ],
     )
     for slug, sizes in views(book, frames.by_size).items():
@@ -88,21 +88,25 @@ def _throughput(book: Book, palette: Mapping[str, str]) -> Section:
         caption = f"{slug}, {sizes['dtype'].iloc[0]}: rate against size"
         draw = partial(charts.throughput_by_size, sizes, palette, peak_gbs)
         section.pictures.append(Picture(caption, draw))
+        table = frames.by_provider(sizes, "gbps").drop(columns=["GPU", "dtype", "layout"])
+        section.tables.append((f"Rates in that chart of {slug} (GB/s)", table))
     return section.or_not_yet()
 
 
 def _shares(book: Book, palette: Mapping[str, str]) -> Section:
     section = Section(
-        "Share of the yardstick",
+        "Share of yardstick",
         [
-            "How much of a plain copy's speed each provider reaches, at the largest size of the "
+            "How much of the yardstick's speed each provider reaches, at the largest size of the "
             "dtype with the most cases: 100 % is as fast as memory allows."
         ],
     )
     by_gpu = views(book, frames.shares)
     if by_gpu:
-        caption = f"Share of the yardstick's speed on {', '.join(by_gpu)}"
+        caption = f"Share of yardstick on {', '.join(by_gpu)}"
         section.pictures.append(Picture(caption, partial(charts.yardstick_shares, by_gpu, palette)))
+        table = frames.by_provider(pd.concat(list(by_gpu.values())), "share_of_yardstick")
+        section.tables.append(("Share of yardstick of each provider (ratio)", table))
     return section.or_not_yet()
 
 
@@ -246,6 +250,8 @@ def _measured(book: Book) -> Section:
         table = frames.compact(frames.measured_table(book.of(slug)))
         if len(table):
             section.tables.append((f"Measured on {slug}: {book.name(slug)}", table))
+            times = frames.by_provider(frames.times(book.of(slug)), "ms_p50").drop(columns="GPU")
+            section.tables.append((f"Medians of every provider on {slug} (ms)", times))
     return section.or_not_yet()
 
 

@@ -8,6 +8,7 @@ from itertools import product
 import pandas as pd
 
 from perf.static import BASIS, COLUMNS, DTYPES, NUMEL
+from perf.tables import op_name
 from triton_acts import gpus
 from triton_acts.tuning.predict import LAUNCH_S
 from triton_acts.tuning.records import Row
@@ -51,7 +52,10 @@ def tables(predicted: Sequence[Row]) -> list[tuple[str, pd.DataFrame]]:
     if not predicted:
         return []
     frame = pd.DataFrame(predicted, columns=list(COLUMNS))
-    frame["kernel"] = frame[_KERNEL].agg(" ".join, axis=1)
+    frame["kernel"] = [
+        f"{op_name(*names)}, {direction}, {layout}"
+        for *names, direction, layout in frame[_KERNEL].itertuples(index=False)
+    ]
     frame["rate"] = [
         f"{float(gbps):.0f} ({bound})"
         for gbps, bound in zip(frame["predicted_gbps"], frame["predicted_bound"], strict=True)

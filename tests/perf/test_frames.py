@@ -185,7 +185,7 @@ def test_node_costs_are_in_us_a_million_elements(load):
 def test_memory_is_relative_to_x(load):
     peak = row("a", variant="scalar/peak-memory", ms=None, bytes=3 * 2**22)
     (found,) = frames.memory(load([peak, row("a")]).rows).to_dict("records")
-    assert (found["what"], found["peak_mib"], found["of_x"]) == ("scaled_sigmoid scalar", 12.0, 3.0)
+    assert (found["what"], found["peak_mib"], found["of_x"]) == ("scaled_sigmoid", 12.0, 3.0)
 
 
 def step(provider, ms, variant="cnn/eager", **changes):

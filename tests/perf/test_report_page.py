@@ -10,7 +10,7 @@ from support import fake_records
 from support.perf_rows import result_row, run_of, run_row, save
 
 from perf import __main__ as command
-from perf import frames, page, panels, report, static, static_views
+from perf import frames, history, page, panels, report, static, static_views, tables
 from perf.history import Run
 from perf.section import NOT_YET, Picture, Section
 from triton_acts import gpus
@@ -25,7 +25,7 @@ PREDICTED = [
 TITLES = [
     "Summary",
     "Throughput against size",
-    "Share of the yardstick",
+    "Share of yardstick",
     "KAF: cost against the number of nodes",
     "Memory",
     "Training step",
@@ -142,7 +142,7 @@ def test_every_chart_of_three_devices_is_there(full):
         assert sum(
             f"{slug}, " in caption and "rate against size" in caption for caption in captions
         )
-        assert any(caption.startswith("Share of the yardstick") and slug in caption
+        assert any(caption.startswith("Share of yardstick") and slug in caption
                    for caption in captions)  # fmt: skip
         assert any(
             caption.startswith("Price over ReLU") and slug in caption for caption in captions
@@ -156,16 +156,99 @@ def test_the_summary_says_what_was_measured_on_what(full):
     assert "h200: NVIDIA H200. Newest run 2026-03-01, torch 2.13.0" in full.text
     assert "cpu: A CPU, 8 threads (no GPU: the plain PyTorch composite ran" in full.text
     speeds = (
-        r"The pointwise ops are 2\.\d\d times as fast as eager, 1\.\d\d times as fast as "
-        r"torch.compile, 0\.9\d times as fast as a plain copy"
+        r"On large tensors the pointwise ops are 2\.\d\d \(\d\.\d\d to \d\.\d\d\) times as fast as "
+        r"eager, 1\.\d\d \([^)]*\) times as fast as torch.compile, at 0\.9\d \([^)]*\) of the "
+        r"yardstick's speed \(\d+ cases\)\. On large tensors KAF is .* On small tensors"
     )
     assert re.search(speeds, full.text)
     head, *lines = full.table("op", "eager", "torch.compile")
-    assert head[2:] == ["cases", "eager", "torch.compile", "plain copy or add"]
-    assert [line[:2] for line in lines[:3]] == [
-        ["penalized_tanh scalar", way] for way in ("forward", "backward", "forward+backward")
+    assert head[:5] == ["GPU", "op", "direction", "x", "cases"]
+    assert head[5:] == ["eager", "torch.compile", "share of yardstick"]
+    first = [line[:4] for line in lines if line[0] == "h200"][:3]
+    assert first == [
+        ["h200", "penalized_tanh", way, "large"]
+        for way in ("forward", "backward", "forward+backward")
     ]
-    assert [line[0] for line in lines[-2:]] == ["kaf d20"] * 2  # other dictionaries run alone
+    kaf = {(line[0], *line[1:3]) for line in lines if line[1].startswith("kaf")}
+    ways = ("forward", "backward")  # other dictionaries run alone
+    assert kaf == {(slug, "kaf, 20 nodes", way) for slug in fake_records.DEVICES for way in ways}
+
+
+def test_three_gpus_share_one_table_in_the_summary(book):
+    assert len(report.sections(book, [])[0].tables) == 1
+
+
+def test_small_and_large_tensors_are_told_apart(tmp_path):
+    rows = [
+        row
+        for numel, ms in ((2**24, 4.0), (2**10, 1.5))
+        for row in (
+            result_row("r1", "eager", ms, numel=numel, shape=str(numel)),
+            result_row("r1", numel=numel, shape=str(numel), speedup_vs_eager=ms),
+        )
+    ]
+    book = report.load([save(tmp_path, Run(run_row("r1"), rows))])
+    text = " ".join(report.sections(book, [])[0].text)
+    assert "On large tensors the pointwise ops are 4.00 times as fast as eager (1 case)." in text
+    assert "On small tensors the pointwise ops are 1.50 times as fast as eager (1 case)." in text
+
+
+def test_noise_is_said_before_what_it_blurs(book):
+    rows = book.rows.assign(ms_p80=2 * book.rows["ms_p20"])
+    noisy = frames.Book(book.runs, rows, book.trials, [])
+    for text in report.sections(noisy, [])[0].text[1:4]:
+        assert 0 < text.index("Most cases are noisy") < text.index("On large tensors")
+    assert "noisy" not in " ".join(report.sections(book, [])[0].text)
+
+
+def test_every_provider_has_its_numbers_in_a_table(full):
+    """Those of other packages, too: a chart is no table."""
+    everyone = {"triton_acts", "eager", "torch.compile", "liger DyT", "fla sigmoid"}
+    captions = full.texts["caption"] + full.texts["summary"]
+    for what in (
+        "Rates in that chart of h200",
+        "Share of yardstick",
+        "Medians of every provider on",
+    ):
+        assert any(caption.startswith(what) for caption in captions), what
+    found = [table for table in full.tables if everyone <= set(table[0])]
+    assert len(found) >= 3
+    assert all(table[0].index("triton_acts") < table[0].index("eager") for table in found)
+    assert "yardstick" in found[-1][0]
+
+
+def test_the_terminal_is_no_wider_than_120_and_explains_its_words(records):
+    for run in history.load([records]).runs:
+        measured = [row for row in run.rows if not history.is_trial(row)]
+        table, said = report.terminal_table(measured), report.summary(run.meta, measured)
+        lines = [*table.splitlines(), *said, *report.promises_table(measured).splitlines()]
+        assert max(map(len, lines)) <= 120
+        for word in ("scalar", "per_channel", " d20"):
+            assert word not in "\n".join(lines)
+        for word in ("of yardstick: ", "learned a: ", "/ eager, / compile: "):
+            assert word in " ".join(table.splitlines())
+        assert "\nkaf, 20 nodes\n  forward, " in table
+        assert "  penalized_tanh, learned a, forward, large " in "\n".join(said)
+
+
+def test_what_was_not_timed_is_named(records):
+    runs = {run.gpu: run for run in history.load([records]).runs}
+    rows = [row for row in runs["mi300x"].rows if not history.is_trial(row)]
+    text = " ".join(" ".join(report.summary(runs["mi300x"].meta, rows)).split())
+    assert (
+        "Not timed, 6 rows: left out: out of time (scaled_sigmoid, forward and backward; "
+        "penalized_tanh, forward and backward; penalized_tanh, learned a, forward and backward)"
+    ) in text
+    assert "not available: no compiler (torch.compile of scaled_sigmoid, forward and" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0047, "0.0047"), (0.23, "0.23"), (1.0, "1.00"), (9.876, "9.88"), (12.34, "12.3"),
+     (123.4, "123"), (0.0, "0.0")],
+)  # fmt: skip
+def test_ratios_have_two_digits(value, text):
+    assert tables.ratio(value) == text
 
 
 def test_predictions_are_labelled(full):
@@ -174,7 +257,7 @@ def test_predictions_are_labelled(full):
     assert sum("Predicted rate" in text for text in where) == 1
     assert "Machine code, counted" in captions
     assert sum(text.startswith("Predicted and measured on") for text in where) == 2
-    assert "2538 (issue)" in full.table("GPU", "kaf d20 forward inner1")[1]
+    assert "2538 (issue)" in full.table("GPU", "kaf, 20 nodes, forward, inner1")[1]
     head, *lines = full.table("measured (ms)")
     assert head[6:] == ["predicted (ms)", "error of the prediction (%)", "predicted bound"]
     assert all(line[8] == "dram" for line in lines)
@@ -259,7 +342,7 @@ def test_what_is_missing_is_not_yet_measured(tmp_path):
         assert NOT_YET in found[title].text
         assert not found[title].pictures
     assert "Not yet measured with several D: cpu." in found[TITLES[3]].text
-    assert NOT_YET not in found["Share of the yardstick"].text
+    assert NOT_YET not in found["Share of yardstick"].text
 
 
 def test_what_failed_everywhere_is_a_line_and_no_chart(small):
