@@ -16,6 +16,7 @@ from perf.verdicts import (
     BETWEEN_RUNS,
     MATTERS,
     RULED_OUT,
+    SAMPLES,
     VERDICTS,
     Comparison,
     Line,
@@ -32,7 +33,8 @@ METHOD = f"""\
 ratio = head / base; above 1, head is slower. Its interval adds in quadrature p20 to p80 of each
 side and {BETWEEN_RUNS:.0%} between runs, per yardstick also those of the yardstick.
 SLOW, FAST: all of the interval is beyond {_BEYOND}, in ms and per yardstick, and not all
-  other providers of the case moved {ALIKE:.0%} of the way or more.
+  other providers of the case moved {ALIKE:.0%} of the way or more. Both sides and their
+  yardsticks have at least {SAMPLES} samples; a training step has another activation.
 SAME: both intervals hold 1, and that of the ms does not reach {_WITHIN}.
 UNCLEAR: none of these."""
 _COLUMNS = (

@@ -11,6 +11,7 @@ from perf.frames import MEMORY
 from perf.tables import number
 from perf.training import RELU, TRAINING
 from triton_acts.tuning.records import RESULTS, Row
+from triton_acts.tuning.timing import YARDSTICK
 
 __all__ = ["by_activation", "prices", "summary"]
 
@@ -20,7 +21,7 @@ def prices(rows: pd.DataFrame) -> pd.DataFrame:
 
     `price` and `memory_price` are ratios. A step that was not measured keeps its status.
     """
-    found = rows[rows["op"] == TRAINING]
+    found = rows[(rows["op"] == TRAINING) & (rows["provider"] != YARDSTICK)]
     is_memory = found["variant"].str.endswith(MEMORY)
     step = found["variant"].str.removesuffix(MEMORY)
     parts = step.str.split("/", n=1)

@@ -11,11 +11,12 @@ __all__ = ["Timed", "timed"]
 
 @dataclass(frozen=True)
 class Timed:
-    """Percentiles of a call's time in ms."""
+    """Percentiles of a call's time in ms, and how many samples they are of; 0 where unknown."""
 
     p20: float
     p50: float
     p80: float
+    samples: int = 0
 
 
 def timed(row: Row) -> Timed | None:
@@ -24,5 +25,6 @@ def timed(row: Row) -> Timed | None:
     if not (isinstance(p20, float) and isinstance(p50, float) and isinstance(p80, float)):
         return None
     sound = 0 < p20 <= p50 <= p80 < float("inf")
-    status = str(row["status"])
-    return Timed(p20, p50, p80) if sound and (status + ":").startswith("ok:") else None
+    status, samples = str(row["status"]), row["samples"]
+    count = samples if isinstance(samples, int) else 0
+    return Timed(p20, p50, p80, count) if sound and (status + ":").startswith("ok:") else None

@@ -17,12 +17,14 @@ from triton_acts.tuning import timing
 from triton_acts.tuning.clocks import Clock
 from triton_acts.tuning.device import Device
 from triton_acts.tuning.records import RESULTS, Row
+from triton_acts.tuning.timing import YARDSTICK
 
 __all__ = ["RELU", "TRAINING", "failures", "measure_steps"]
 
 TRAINING = "training step"  # the op of the rows
 RELU, KAF, PUBLISHED = "relu", "kaf", "kaf as published"
 OURS = ("penalized_tanh", KAF)
+LATE = "left out: out of time"
 CHECKED = 4  # steps in which the loss has to fall
 # Of the losses of both forms of KAF in these steps: 5e-6 and 4e-4 were seen
 AGREEMENT = {torch.float32: 1e-4, torch.bfloat16: 1e-2}
@@ -74,7 +76,7 @@ def _prepare(
     for name in ACTIVATIONS:
         begin = time.monotonic()
         if begin + slowest >= deadline:
-            status[name] = "left out: out of time"
+            status[name] = LATE
             continue
         try:
             training = Training(step, name, device)
@@ -92,6 +94,8 @@ def _prepare(
         apart = max(abs(ours / theirs - 1) for ours, theirs in pairs)
         if not apart <= AGREEMENT[step.dtype]:
             status[KAF] = f"wrong: its losses are {apart:.1e} from those of {PUBLISHED}"
+    if list(ready) == [RELU] and LATE in status.values():
+        status[RELU] = LATE  # alone it says nothing
     return {name: call for name, call in ready.items() if status[name] == "ok"}, status
 
 
@@ -111,17 +115,22 @@ def _timed(
     run_id: str,
     budget_s: float,
 ) -> Iterator[Row]:
-    """A row of time for every activation."""
+    """A row of time for every activation, after one for the copy in their rounds."""
     if not ready:
         yield from (_row(step, run_id, name, text) for name, text in status.items())
         return
-    _, copy = timing.yardstick(next(iter(ready.values())).x, 1)  # recorded nowhere
-    times = timing.measure(ready, copy, clock, budget_s)
-    for name, text in status.items():
+    plain, copy = timing.yardstick(next(iter(ready.values())).x, 1)
+    try:
+        times = timing.measure(ready, copy, clock, budget_s)
+    except Exception as problem:
+        failed = timing.summarise((), error=one_line(problem))
+        times = dict.fromkeys((YARDSTICK, *ready), failed)
+    for name, text in {YARDSTICK: "ok", **status}.items():
         row = _row(step, run_id, name, text)
-        if name in ready:
+        if name in times:
             found = times[name]
             row |= {"ms_p20": found.ms_p20, "ms_p50": found.ms_p50, "ms_p80": found.ms_p80}
+            row |= {"samples": found.samples, "yardstick": plain}
             if found.error:
                 row["status"] = " ".join(f"failed: {found.error}".split())
         yield row
@@ -142,7 +151,7 @@ def _memory(
     for name, text in status.items():
         found: int | None = None
         if name in ready and time.monotonic() >= deadline:
-            text = "left out: out of time"
+            text = LATE
         elif name in ready:
             found, text = peak(step, name, ready[name], device.torch)
         yield _row(step, run_id, name, text, f"/{PEAK_MEMORY}") | {"bytes": found}

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field, replace
 
 from perf.history import CASE, Run, is_trial
 from perf.timed import Timed, timed
+from perf.training import TRAINING
 from triton_acts.tuning.timing import YARDSTICK
 
-__all__ = ["ALIKE", "ALONE", "BETWEEN_RUNS", "MATTERS", "RULED_OUT", "VERDICTS"]
+__all__ = ["ALIKE", "ALONE", "BETWEEN_RUNS", "MATTERS", "RULED_OUT", "SAMPLES", "VERDICTS"]
 __all__ += ["Comparison", "Line", "Ratio", "compare", "ratio", "verdict"]
 
 # Medians of two quiet runs differ by up to this, although each run is steadier inside: clocks,
@@ -28,6 +29,8 @@ MATTERS = 1.02
 RULED_OUT = 1.15
 # Where all other providers of a case moved this far of one's way, it was the machine or torch.
 ALIKE = 0.5
+# A change needs as many samples on both sides: of fewer, p20 and p80 say little about the spread.
+SAMPLES = 5
 VERDICTS = ("SAME", "FAST", "SLOW", "UNCLEAR")
 ALONE = ("only in base", "only in head")  # in place of a verdict
 
@@ -97,13 +100,11 @@ class _Times:
         providers: times by case, provider and GPU.
         yardsticks: times of the yardstick by case and GPU.
         status: why there is no time, by case without aligned, provider and GPU.
-        canary: time of a GB of the run's own copy, if known.
     """
 
     providers: dict[_Key, Timed] = field(default_factory=dict)
     yardsticks: dict[_Key, Timed] = field(default_factory=dict)
     status: dict[_Key, str] = field(default_factory=dict)
-    canary: Timed | None = None
 
 
 @dataclass(frozen=True)
@@ -167,9 +168,7 @@ def verdict(raw: Ratio, shared: Ratio | None = None) -> str:
 
 
 def _times(run: Run) -> _Times:
-    gbps = run.meta["canary_gbps"]
-    known = isinstance(gbps, float) and 0 < gbps < math.inf
-    found = _Times(canary=Timed(*[1e3 / float(gbps)] * 3) if gbps and known else None)
+    found = _Times()
     for row in run.rows:
         if is_trial(row):
             continue
@@ -187,24 +186,34 @@ def _times(run: Run) -> _Times:
 def _line(key: _Key, old: Timed, new: Timed, before: _Times, after: _Times) -> Line:
     *case, provider, gpu = key
     raw, shared, yardstick = ratio([new], [old]), None, None
-    plain = [times.yardsticks.get((*case, gpu)) for times in (before, after)]
-    if None in plain:  # a training step has none of its own; the run's copy is some way off in time
-        plain = [before.canary, after.canary]
+    times = [old, new]
+    plain = [run.yardsticks.get((*case, gpu)) for run in (before, after)]
     if plain[0] and plain[1]:
         yardstick = ratio([plain[1]], [plain[0]])
         shared = ratio([new, plain[0]], [old, plain[1]])
-    found = verdict(raw, shared)
-    who = str(provider), str(gpu)
-    return Line(tuple(case), *who, found, old.p50, new.p50, raw, shared, yardstick)
+        times += [plain[0], plain[1]]
+    found, remark = verdict(raw, shared), ""
+    if found in ("FAST", "SLOW"):
+        if shared is None:
+            remark = "no yardstick in both runs"
+        elif min(time.samples for time in times) < SAMPLES:
+            remark = f"fewer than {SAMPLES} samples"
+    who = str(provider), str(gpu), "UNCLEAR" if remark else found
+    return Line(tuple(case), *who, old.p50, new.p50, raw, shared, yardstick, remark)
 
 
 def _witnessed(line: Line, lines: Sequence[Line]) -> Line:
-    """The line, its change taken back where all others of its case changed alike."""
+    """The line, its change taken back where all others of its case changed alike.
+
+    A training step without others has no witness at all: its yardstick only copies.
+    """
     if line.verdict not in ("FAST", "SLOW"):
         return line
     others = [x for x in lines if x.raw and x.case == line.case and x.provider != line.provider]
     if others and all(x.move / line.move >= ALIKE for x in others):
         return replace(line, verdict="UNCLEAR", remark="all providers of the case moved alike")
+    if not others and line.case[0] == TRAINING:
+        return replace(line, verdict="UNCLEAR", remark="no other activation has a time in both")
     return line
 
 

@@ -7,11 +7,13 @@ from support.perf_rows import result_row, run_of, run_row
 
 from perf.history import Run
 from perf.timed import Timed
+from perf.training import TRAINING
 from perf.verdicts import (
     ALIKE,
     BETWEEN_RUNS,
     MATTERS,
     RULED_OUT,
+    SAMPLES,
     Line,
     Ratio,
     compare,
@@ -96,13 +98,50 @@ def test_the_yardstick_of_the_case_is_the_canary():
     assert verdicts(base, hidden) == {"triton_acts": "UNCLEAR"}
 
 
-def test_without_a_yardstick_the_canary_of_the_run_takes_its_place():
-    base = run_of("r1", canary=100.0, triton_acts=2.0)
-    assert verdicts(base, run_of("r2", canary=100.0, triton_acts=2.3))["triton_acts"] == "SLOW"
-    assert verdicts(base, run_of("r2", canary=87.0, triton_acts=2.3))["triton_acts"] == "UNCLEAR"
-    for nothing in (None, 0.0, math.inf, math.nan):
-        head = run_of("r2", canary=nothing, triton_acts=2.3)
-        assert verdicts(base, head)["triton_acts"] == "SLOW"
+def test_without_a_yardstick_in_both_runs_no_change_is_believed():
+    with_one = {"yardstick": 1.0, "triton_acts": 2.3}
+    for old, new in (({}, {}), ({"yardstick": 1.0}, {}), ({}, {"yardstick": 1.0})):
+        base = run_of("r1", canary=100.0, triton_acts=2.0, **old)
+        (line,) = compare(base, run_of("r2", canary=100.0, triton_acts=2.3, **new)).lines
+        assert line.verdict == "UNCLEAR"
+        assert "no yardstick" in line.remark
+    base = run_of("r1", triton_acts=2.0)
+    assert verdicts(base, base) == {"triton_acts": "SAME"}
+    assert verdicts(run_of("r1", yardstick=1.0, triton_acts=2.0), run_of("r2", **with_one)) == {
+        "triton_acts": "SLOW"
+    }
+
+
+@pytest.mark.parametrize("who", ["base", "head", "its yardstick"])
+def test_a_change_needs_enough_samples_on_both_sides(who):
+    runs = {
+        name: run_of(name, yardstick=1.0, triton_acts=ms) for name, ms in (("r1", 2.0), ("r2", 2.6))
+    }
+    run = runs["r1" if who == "base" else "r2"]
+    row = run.rows[0 if who == "its yardstick" else 1]
+    for samples, expected in ((SAMPLES, "SLOW"), (SAMPLES - 1, "UNCLEAR"), (None, "UNCLEAR")):
+        row["samples"] = samples
+        (line,) = compare(runs["r1"], runs["r2"]).lines
+        assert line.verdict == expected
+        assert ("samples" in line.remark) == (expected == "UNCLEAR")
+        (line,) = compare(runs["r2"], runs["r1"]).lines
+        assert line.verdict == expected.replace("SLOW", "FAST")
+        assert verdicts(runs["r1"], runs["r1"])["triton_acts"] == "SAME"
+
+
+def test_a_training_step_needs_a_witness():
+    """Its yardstick only copies, and says nothing about a lower clock."""
+
+    def step(name, **ms):
+        rows = [result_row(name, who, value, op=TRAINING) for who, value in ms.items()]
+        return Run(run_row(name), rows)
+
+    base = step("r1", yardstick=1.0, relu=10.0, kaf=20.0)
+    (line, _) = compare(base, step("r2", yardstick=1.0, relu=13.0)).lines
+    assert (line.provider, line.verdict) == ("relu", "UNCLEAR")
+    assert "no other" in line.remark
+    head = step("r2", yardstick=1.0, relu=13.0, kaf=20.0)
+    assert verdicts(base, head) == {"relu": "SLOW", "kaf": "SAME"}
 
 
 def test_what_all_providers_of_a_case_do_is_not_of_their_making():
@@ -173,7 +212,8 @@ def test_the_yardstick_of_another_case_is_none(other):
 
 @pytest.mark.parametrize("source", ["tune: candidate", "tune: default", "exhaustive"])
 def test_trials_of_the_tuner_are_left_out(source):
-    base, head = run_of("r1", triton_acts=1.0), run_of("r2", triton_acts=1.0)
+    base = run_of("r1", yardstick=1.0, triton_acts=1.0)
+    head = run_of("r2", yardstick=1.0, triton_acts=1.0)
     head.rows.append(result_row("r2", ms=2.0, config_source=source))
     base.rows.append(result_row("r1", ms=2.0, config_source=source, shape="8x8"))
     assert [x.verdict for x in compare(base, head).lines] == ["SAME"]

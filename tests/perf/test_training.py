@@ -1,5 +1,6 @@
 """Training steps: checked before they are timed, priced against ReLU, a row for every gap."""
 
+import dataclasses
 import math
 import time
 from types import SimpleNamespace
@@ -16,15 +17,22 @@ from perf import report, training
 from perf.models import ACTIVATIONS, Step, Training
 from perf.prices import prices, summary
 from perf.training import failures, measure_steps
+from triton_acts.tuning import timing
 from triton_acts.tuning.device import Device
 from triton_acts.tuning.records import RESULTS, read
+from triton_acts.tuning.timing import MIN_ROUNDS, YARDSTICK
 
 
-def rows_of(*todo, deadline=math.inf):
+def all_rows_of(*todo, deadline=math.inf):
     rows = list(measure_steps(todo, CPU, InOrder(), "r", 1.0, deadline))
     for row in rows:
         RESULTS.encode(row)
     return rows
+
+
+def rows_of(*todo, deadline=math.inf):
+    """Those of the activations."""
+    return [row for row in all_rows_of(*todo, deadline=deadline) if row["provider"] != YARDSTICK]
 
 
 def priced(rows):
@@ -51,8 +59,27 @@ def test_every_activation_learns_and_is_timed(model, dtype):
         assert (row["shape"], row["numel"]) == (shape, numel)
         assert row["dtype"] == str(dtype).removeprefix("torch.")
         assert row["speedup_vs_eager"] is row["share_of_yardstick"] is row["bytes"] is None
+    assert [row["samples"] for row in rows] == [MIN_ROUNDS] * 4
     assert [line["price"] for line in priced(rows)] == [1.0, 1.5, 2.0, 2.5]
     assert [line["memory_price"] for line in priced(rows)] == [None] * 4
+
+
+def test_a_copy_of_the_same_rounds_is_a_row_and_no_activation():
+    rows = all_rows_of(MLP, dataclasses.replace(MLP, batch=4, left_out="too slow"))
+    assert [row["provider"] for row in rows] == [YARDSTICK, *NAMES, *NAMES]
+    copy = rows[0]
+    assert (copy["ms_p50"], copy["samples"], copy["status"]) == (1.0, MIN_ROUNDS, "ok")
+    assert {row["yardstick"] for row in rows[:5]} == {"copy"}
+    assert [line["provider"] for line in priced(rows)] == [*NAMES, *NAMES]
+    assert not any(YARDSTICK in line for line in summary({"gpu_slug": "cpu"}, rows))
+
+
+def test_rounds_that_raise_are_rows(monkeypatch):
+    def raises(*_):
+        raise RuntimeError("the GPU is\nlost")
+
+    monkeypatch.setattr(timing, "measure", raises)
+    assert set(status_of(rows_of(MLP)).values()) == {"failed: RuntimeError: the GPU is ... lost"}
 
 
 class Growing(torch.nn.Module):
@@ -180,6 +207,10 @@ def test_what_would_take_too_long_is_left_out(monkeypatch):
     monkeypatch.setattr(Training, "__init__", slow)
     status = status_of(rows_of(MLP, deadline=25.0))
     assert list(status.values()) == ["ok", "ok", *["left out: out of time"] * 2]
+    now[0] = 0.0
+    rows = all_rows_of(MLP, deadline=15.0)  # ReLU alone says nothing
+    assert [row["provider"] for row in rows] == NAMES
+    assert set(status_of(rows).values()) == {"left out: out of time"}
 
 
 def row(name, variant="cnn/eager", ms=None, num_bytes=None, **changes):
@@ -227,7 +258,7 @@ def test_a_wrong_step_of_ours_fails_the_run(monkeypatch, capsys):
     rows = [*ROWS, row("kaf as published", status="wrong: x"), row("relu", status="wrong: x")]
     outcome = SimpleNamespace(rows=rows, meta=meta, static=[], interrupted=False, files=[])
     monkeypatch.setattr(command, "run", lambda **_: outcome)
-    for name in ("terminal_table", "promises_table"):
+    for name in ("terminal_table", "promises_table", "ending"):
         monkeypatch.setattr(report, name, lambda _: "")
     monkeypatch.setattr(report, "summary", lambda *_: [])
     args = SimpleNamespace(quick=True, records=None, report=None)
@@ -266,6 +297,7 @@ def test_a_run_records_its_steps(perform, monkeypatch, tmp_path):
     outcome = perform([], training=[MLP])
     found = read(tmp_path / "records" / "cpu.csv", RESULTS)
     assert found.problems == []
-    assert [row["provider"] for row in found.rows] == NAMES
-    assert status_of(outcome.rows) == status_of(found.rows) == dict.fromkeys(NAMES, "ok")
+    names = [YARDSTICK, *NAMES]
+    assert [row["provider"] for row in found.rows] == names
+    assert status_of(outcome.rows) == status_of(found.rows) == dict.fromkeys(names, "ok")
     assert perform([]).rows == []  # selected cases are all that was asked for
