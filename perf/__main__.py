@@ -11,10 +11,24 @@ import time
 STARTED = time.monotonic()  # before torch is imported: a run's budget counts from here
 
 import argparse  # noqa: E402
+import os  # noqa: E402
+import signal  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
+
+def _quit(*_: object) -> None:
+    """What Ctrl-C does while torch is imported, which takes seconds: no traceback of imports."""
+    print("perf: interrupted; nothing was measured yet", file=sys.stderr, flush=True)
+    os._exit(130)
+
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _quit)
+
 from perf import (  # noqa: E402
+    LOCAL,
+    RECORDS,
     ROOT,
     compare,
     export,
@@ -27,9 +41,10 @@ from perf import (  # noqa: E402
     sweep,
     training,
 )
+from perf.history import places  # noqa: E402
 from perf.run import run  # noqa: E402
+from triton_acts.tuning.records import OtherColumns  # noqa: E402
 
-RECORDS = ROOT / "perf" / "records"
 REPORT = ROOT / "perf" / "report"
 
 
@@ -38,6 +53,9 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         code: int = args.command(args)
+    except (OtherColumns, FileExistsError, NotADirectoryError) as error:
+        print(f"perf: {error}", file=sys.stderr)
+        return 2
     except OSError as error:  # a full disk, a folder that may not be written to
         print(f"perf: {error}", file=sys.stderr)
         return 1
@@ -68,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     fastest = commands.add_parser("export", help="the best row of each case as CSV and JSON")
     fastest.add_argument("--out", type=Path, metavar="DIR", required=True, help="where they go")
     fastest.set_defaults(command=lambda args: export.main(args.records, args.out))
-    both = [RECORDS, RECORDS / "local"]
+    both = places(None)
     for command in (two, fastest):
         command.add_argument(
             "--records", type=Path, nargs="+", metavar="DIR", default=both, help="CSV files' places"
@@ -111,8 +129,7 @@ def _run(args: argparse.Namespace) -> int:
     print(f"Finished after {time.monotonic() - STARTED:.0f} s. Files:")
     for path in outcome.files:
         print(f"  {path}")
-    folders = [args.records] if args.records else [RECORDS, RECORDS / "local"]
-    print(*report.ending(outcome.meta, folders, args.records), sep="\n")
+    print(*report.ending(outcome.meta, places(args.records), args.records), sep="\n")
     bad = [*report.our_failures(outcome.rows), *training.failures(outcome.rows)]
     for line in bad:
         print(f"FAILED: {line}", file=sys.stderr)
@@ -120,8 +137,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    folders = [args.records] if args.records else [RECORDS, RECORDS / "local"]
-    book = report.load(folders)
+    book = report.load(places(args.records))
     for problem in book.problems:
         print(problem, file=sys.stderr)
     if not book.gpus:
@@ -146,7 +162,7 @@ def _readme(_args: argparse.Namespace) -> int:
 
 def _import(args: argparse.Namespace) -> int:
     try:
-        done = merge.merge(args.folder, args.records)
+        done = merge.merge(args.folder, args.records, LOCAL if args.records == RECORDS else None)
     except (FileNotFoundError, ValueError) as error:
         print(f"import: {error}", file=sys.stderr)
         return 1
@@ -157,4 +173,6 @@ def _import(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    if signal.getsignal(signal.SIGINT) is _quit:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

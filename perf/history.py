@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from perf import LOCAL, RECORDS
 from triton_acts.tuning import records
 from triton_acts.tuning.records import RESULTS, RUNS, Row, Schema
 from triton_acts.tuning.trial_rows import TUNE
 
-__all__ = ["CASE", "History", "Run", "from_file", "is_trial", "load"]
+__all__ = ["CASE", "History", "Run", "from_file", "is_trial", "load", "places"]
 
 CASE = ("op", "variant", "direction", "dtype", "shape", "layout")  # the columns that name a case
 
@@ -73,6 +74,11 @@ class History:
         raise LookupError(
             f"no run {name!r} in {places}, and no such file; newest first:\n{_listed(self.runs)}"
         )
+
+
+def places(named: Path | None) -> list[Path]:
+    """The folder that a user named, or those of the checkout; a run writes to the last."""
+    return [named] if named else [RECORDS, LOCAL]
 
 
 def load(folders: Sequence[Path]) -> History:

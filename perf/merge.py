@@ -32,10 +32,15 @@ class Merged:
     problems: list[str] = field(default_factory=list)
 
 
-def merge(source: Path, target: Path) -> Merged:
+def merge(source: Path, target: Path, local: Path | None = None) -> Merged:
     """Appends the runs of `source` that `target` does not have, with their measurements.
 
     A run's row is appended last: a merge that was interrupted is completed by the next one.
+
+    Args:
+        source: a folder of records.
+        target: gets them.
+        local: gets those of a CPU, as `target` by default.
 
     Raises:
         FileNotFoundError: source has no runs.csv.
@@ -46,19 +51,25 @@ def merge(source: Path, target: Path) -> Merged:
         raise FileNotFoundError(f"{source} holds no records: there is no runs.csv in it")
     merged = Merged()
     runs = _sound(runs_file, records.RUNS, merged)
-    known = {row["run_id"] for row in _existing(target / "runs.csv", RUNS)}
+    known = {
+        row["run_id"]
+        for folder in {target, local or target}
+        for row in _existing(folder / "runs.csv", RUNS)
+    }
     for run in runs:
         if run["run_id"] in known:
             continue
         known.add(run["run_id"])
-        name = f"{run['gpu_slug']}.csv"
+        name, place = f"{run['gpu_slug']}.csv", target
+        if local is not None and run["gpu_slug"] == "cpu":
+            place = local
         if (source / name).exists():
             rows = [row for row in _sound(source / name, RESULTS, merged) if _same(row, run)]
-            there = {_key(row) for row in _existing(target / name, RESULTS) if _same(row, run)}
+            there = {_key(row) for row in _existing(place / name, RESULTS) if _same(row, run)}
             merged.rows += records.append(
-                target / name, RESULTS, [row for row in rows if _key(row) not in there]
+                place / name, RESULTS, [row for row in rows if _key(row) not in there]
             )
-        merged.runs += records.append(target / "runs.csv", RUNS, [run])
+        merged.runs += records.append(place / "runs.csv", RUNS, [run])
     merged.problems = list(dict.fromkeys(merged.problems))
     return merged
 

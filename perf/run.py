@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
-from perf import LOCAL, RECORDS, SEED, frames, report, static
+from perf import SEED, frames, report, static
 from perf.cases import PEAK_MEMORY, Case, cases
+from perf.history import places
 from perf.measure import Session, groups, left_out, not_measured, take_turns
 from perf.memory import measure_memory
 from perf.models import Step, steps
@@ -105,7 +106,7 @@ def run(
         clock: by default the device's.
 
     Raises:
-        ValueError: a file of records has other columns; nothing has been measured then.
+        OtherColumns: a file of records has another header; nothing has been measured then.
     """
     started = time.monotonic() if started is None else started
     device = device or devices.here()
@@ -114,7 +115,7 @@ def run(
     todo = cases(device.kind, quick) if selected is None else list(selected)
     if training is None:
         training = steps(device.kind, quick) if selected is None else ()
-    folders = [records_dir] if records_dir else [RECORDS, LOCAL]
+    folders = places(records_dir)
     runs, results = (folders[-1] / name for name in ("runs.csv", f"{device.slug}.csv"))
     records.check(runs, RUNS)
     records.check(results, RESULTS)

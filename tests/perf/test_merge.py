@@ -2,7 +2,9 @@
 
 import pytest
 
-from perf.merge import merge
+from perf import LOCAL, RECORDS
+from perf import __main__ as command
+from perf.merge import Merged, merge
 from triton_acts.tuning.records import RESULTS, RUNS, append, read
 
 
@@ -78,3 +80,28 @@ def test_another_schema_and_a_folder_without_records_are_errors(source, tmp_path
     (source / "l4.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match="not a file of measurement rows"):
         merge(source, tmp_path / "target")
+
+
+def test_runs_of_a_cpu_go_to_a_folder_of_their_own(source, tmp_path):
+    """Records of GPUs are committed, those of a CPU are not."""
+    target, local = tmp_path / "target", tmp_path / "target" / "local"
+    append(source / "runs.csv", RUNS, [run_row("r3", "cpu")])
+    append(source / "cpu.csv", RESULTS, [result_row("r3")])
+    done = merge(source, target, local)
+    assert (done.runs, done.rows) == (3, 4)
+    assert {path.name for path in target.glob("*.csv")} == {"runs.csv", "h200.csv", "l4.csv"}
+    assert [row["run_id"] for row in read(target / "runs.csv", RUNS).rows] == ["r1", "r2"]
+    assert [row["run_id"] for row in read(local / "runs.csv", RUNS).rows] == ["r3"]
+    assert [row["run_id"] for row in read(local / "cpu.csv", RESULTS).rows] == ["r3"]
+    again = merge(source, target, local)
+    assert (again.runs, again.rows) == (0, 0)
+    merge(source, tmp_path / "all")
+    assert (tmp_path / "all" / "cpu.csv").exists()
+
+
+def test_the_command_keeps_a_cpu_from_the_committed_records(source, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(command.merge, "merge", lambda *given: seen.append(given) or Merged())
+    command.main(["import", str(source)])
+    command.main(["import", str(source), "--records", str(tmp_path)])
+    assert seen == [(source, RECORDS, LOCAL), (source, tmp_path, None)]

@@ -259,7 +259,7 @@ def test_a_wrong_step_of_ours_fails_the_run(monkeypatch, capsys):
     outcome = SimpleNamespace(rows=rows, meta=meta, static=[], interrupted=False, files=[])
     monkeypatch.setattr(command, "run", lambda **_: outcome)
     for name in ("terminal_table", "promises_table", "ending"):
-        monkeypatch.setattr(report, name, lambda _: "")
+        monkeypatch.setattr(report, name, lambda *_: "")
     monkeypatch.setattr(report, "summary", lambda *_: [])
     args = SimpleNamespace(quick=True, records=None, report=None)
     assert command._run(args) == 0

@@ -113,6 +113,25 @@ def test_short_calls_are_repeated_until_the_clock_resolves_them():
     assert times["short"].ms_p50 == 0.01
 
 
+def test_a_disturbed_sample_does_not_end_the_search_for_repeats():
+    """The third round looks long enough at 20 calls a sample, and is the last of the warm-up."""
+    disturbed = iter([0.01, 0.01, 5.0])
+    times = measure(
+        {"short": lambda: next(disturbed, 0.01)},
+        steady(9.0),
+        FakeClock(warmup_s=3.0, min_batch_ms=1.0),
+        100.0,
+    )
+    assert 100 <= times["short"].repeats < 200
+
+
+def test_a_call_that_the_clock_does_not_see_is_repeated_until_it_does():
+    seen = iter([0.0, 0.0, 0.0])
+    clock = FakeClock(warmup_s=0.0, min_batch_ms=1.0)
+    times = measure({"short": lambda: next(seen, 0.1)}, steady(9.0), clock, 100.0)
+    assert 10 <= times["short"].repeats < 1000
+
+
 def test_percentiles():
     values = [5.0, 1.0, 3.0, 2.0, 4.0]
     assert [quantile(values, share) for share in (0, 0.2, 0.5, 0.8, 1)] == [1, 1.8, 3, 4.2, 5]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 
-__all__ = ["RESULTS", "RUNS", "Row", "Schema", "Table", "append", "check", "read"]
+__all__ = ["RESULTS", "RUNS", "OtherColumns", "Row", "Schema", "Table", "append", "check", "read"]
 
 Value = str | int | float | bool | None
 Row = dict[str, Value]
@@ -103,6 +103,10 @@ class Schema:
         return _line(list(self.columns))
 
 
+class OtherColumns(ValueError):
+    """A file has another header than that of its schema."""
+
+
 @dataclass
 class Table:
     """What a file held.
@@ -120,7 +124,7 @@ def check(path: Path, schema: Schema) -> None:
     """Makes sure that rows could be appended, before work is done for them.
 
     Raises:
-        ValueError: the file has another header.
+        OtherColumns: the file has another header.
     """
     if path.exists() and path.stat().st_size:
         with path.open("rb") as file:
@@ -134,8 +138,8 @@ def append(path: Path, schema: Schema, rows: Iterable[Mapping[str, Value]]) -> i
     than a row: wherever it was cut, `read` names it.
 
     Raises:
-        ValueError: a row does not fit the schema (rows before it are written), or the file has
-            another header.
+        ValueError: a row does not fit the schema; rows before it are written.
+        OtherColumns: the file has another header.
         OSError: the disk is full, or the file cannot be written: rows before it are written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -179,7 +183,7 @@ def read(path: Path, schema: Schema) -> Table:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file has another header.
+        OtherColumns: the file has another header.
     """
     lines = path.read_bytes().decode(errors="replace").split("\n")
     table = Table()
@@ -214,7 +218,7 @@ def _check_header(path: Path, schema: Schema, line: str) -> None:
     columns = found.split(",")
     missing = [name for name in schema.columns if name not in columns]
     unknown = [name for name in columns if name not in schema.columns]
-    raise ValueError(
+    raise OtherColumns(
         f"{path}: not a file of {schema.name} rows: columns missing {missing}, unknown {unknown}"
         f"{'' if missing or unknown else ', order differs'}; expected {expected}; "
         "move the file away or convert it"

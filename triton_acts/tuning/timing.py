@@ -212,12 +212,16 @@ def canary(device: torch.device, clock: Clock) -> float:
 def _warm_up(alive: dict[str, Call], errors: dict[str, str], clock: Clock) -> dict[str, int]:
     """Runs everything for `clock.warmup_s` and finds how often short calls have to be repeated."""
     repeats = dict.fromkeys(alive, 1)
+    best = dict.fromkeys(alive, math.inf)  # one disturbed sample would look long enough
     started = clock.now()
     _round(alive, repeats, errors, clock)  # compiles, loads and allocates; no time is kept
     while alive:
         times = _round(alive, repeats, errors, clock)
         settled = True
-        for name, ms in times.items():
+        for name, latest in times.items():
+            ms = min(best[name], latest)
+            if latest > 0:  # else the clock has not seen it
+                best[name] = ms
             if ms * repeats[name] < clock.min_batch_ms and repeats[name] < MAX_REPEATS:
                 factor = clock.min_batch_ms / max(ms * repeats[name], clock.min_batch_ms / 16)
                 repeats[name] = min(MAX_REPEATS, math.ceil(repeats[name] * factor * 1.2))
