@@ -17,14 +17,14 @@ __all__ = ["FEATURED", "MODEL", "PANELS", "block_sizes", "heat"]
 
 FEATURED = ("h200", "b200", "rtx-4090", "mi300x")  # shown where no GPU was measured
 MODEL = "predicted by the model"
-PANELS = 9  # of a heat map
+PANELS = 9  # of a heat map that are drawn
 _KINDS = {"model": MODEL, "measured": "shipped, measured", "common-best": f"shipped, {MODEL}"}
 _SIZE = "elements"
 _Place = tuple[str, int]  # key of a config file, and log2 of the size
 
 
 def block_sizes(book: Book) -> pd.DataFrame:
-    """Op x dtype x size by GPU: "block / warps" of aligned tensors, and "x2" for tiles ahead.
+    """Op x dtype x size by GPU: "block / warps" of aligned tensors, and "x2" for two tiles ahead.
 
     A GPU's column holds what its search chose or, without one, the file that is shipped for it; the
     header says which. Neighbouring sizes with the same cells share a line.
@@ -105,7 +105,7 @@ def heat(trials: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Time relative to the fastest candidate: block size x warps, for some kernels by name.
 
     Those of the main dtype on aligned tensors, each at its largest size, and of tiles ahead the
-    fastest; at most `PANELS`.
+    fastest.
     """
     timed = trials[trials["ms_p50"].notna() & trials["aligned"].eq(True)]
     dtype = main_dtype(timed)
@@ -122,6 +122,5 @@ def heat(trials: pd.DataFrame) -> dict[str, pd.DataFrame]:
         )
         where = "" if layout == "flat" else f" {layout}"
         title = f"{what}\n{direction}{where}\n{dtype}, 2^{math.log2(numel):.0f} elements"
-        if len(found) < PANELS:
-            found[title] = times / times.min().min()
+        found[title] = times / times.min().min()
     return found

@@ -14,6 +14,8 @@ from triton_acts.tuning.timing import YARDSTICK
 __all__ = ["heat_map", "node_cost", "peak_memory", "prediction_errors", "throughput_by_size"]
 __all__ += ["training_price", "yardstick_shares"]
 
+BESIDE = 5.0  # points from one to the next where there is a single size
+
 
 def throughput_by_size(
     sizes: pd.DataFrame, palette: Mapping[str, str], peak_gbs: float | None
@@ -32,22 +34,47 @@ def throughput_by_size(
         for j, direction in enumerate(directions):
             ax = axes[i, j]
             panel = sizes[(sizes["what"] == what) & (sizes["direction"] == direction)]
-            for provider, points in panel.groupby("provider", sort=False):
-                colour = palette[str(provider)]
-                style = "--" if provider == YARDSTICK else "-"
-                band = {"color": colour, "alpha": 0.25}
-                ax.fill_between(points["mib"], points["low"], points["high"], lw=0, **band)
-                if len(points) == 1:  # which has a band of no width
-                    ax.vlines(points["mib"], points["low"], points["high"], lw=4, **band)
-                ax.plot(points["mib"], points["gbps"], style, marker="o", color=colour)
+            _rates(ax, panel, palette)
             if peak_gbs is not None:
                 ax.axhline(peak_gbs, color="black", ls=":", lw=1)
             ax.set_xscale("log", base=2)
             ax.set_xlim(sizes["mib"].min() / 2, sizes["mib"].max() * 2)
-            ax.set_ylim(bottom=0)
             ax.xaxis.set_major_formatter(_mebibytes)
+            _log_rates(ax, [*panel["low"], *panel["high"], *([peak_gbs] if peak_gbs else [])])
             ax.set(title=f"{what}, {direction}", xlabel="size of x (MiB)", ylabel="rate (GB/s)")
     return figure
+
+
+def _rates(ax: Any, panel: pd.DataFrame, palette: Mapping[str, str]) -> None:
+    """A line and a band for each provider; single points stand side by side, not on each other."""
+    from matplotlib.transforms import offset_copy
+
+    counts = panel["provider"].value_counts()
+    single = [name for name in palette if counts.get(name) == 1]
+    for provider, points in panel.groupby("provider", sort=False):
+        style = "--" if provider == YARDSTICK else "-"
+        band = {"color": palette[str(provider)], "alpha": 0.25}
+        ax.fill_between(points["mib"], points["low"], points["high"], lw=0, **band)
+        place = ax.transData
+        if provider in single:
+            aside = BESIDE * (single.index(str(provider)) - (len(single) - 1) / 2)
+            place = offset_copy(ax.transData, ax.figure, x=aside, units="points")
+            span = points["mib"], points["low"], points["high"]
+            ax.vlines(*span, lw=4, transform=place, **band)  # whose band has no width
+        colour = palette[str(provider)]
+        ax.plot(points["mib"], points["gbps"], style, marker="o", color=colour, transform=place)
+
+
+def _log_rates(ax: Any, rates: Sequence[float]) -> None:
+    """A logarithmic axis of rates: the slowest is 100 times below the fastest, and no dot at 0."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = min(rates) / 1.5, max(rates) * 1.5
+    ax.set_yscale("log")
+    ax.set_ylim(low, high)
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def yardstick_shares(by_gpu: Mapping[str, pd.DataFrame], palette: Mapping[str, str]) -> Any:

@@ -56,6 +56,10 @@ def main(
         file: gets a row a case as CSV.
         every: shows SAME cases, too.
     """
+    missing = [f"{title}=" for title, name in (("BASE", base), ("HEAD", head)) if not name]
+    if missing:
+        print(f"compare: {' and '.join(missing)} missing; give two runs", file=sys.stderr)
+        return 2
     history = load(folders)
     runs = []
     try:

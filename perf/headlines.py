@@ -48,14 +48,17 @@ def section(book: Book) -> Section:
     if not book.gpus:
         return Section("Summary", [about, MAKE_RECORDS])
     found = Section("Summary", [about])
-    tables = []
+    overview, detail = [], []
     for slug in book.gpus:
         timed = _timed(measured_table(book.of(slug)), slug)
         found.text.append(_headline(book, slug, timed))
-        tables.append(_compared(timed, slug))
-    table = pd.concat(tables)
-    if len(table):
-        found.tables.append(("Speed of triton_acts relative to each: median (range)", table))
+        overview += _overview(timed, slug)
+        detail.append(_compared(timed, slug))
+    if overview:
+        found.tables = [
+            ("Speed of triton_acts relative to each: median (range)", pd.DataFrame(overview)),
+            ("The same by op and direction", pd.concat(detail)),
+        ]
     found.text.append(
         "Speeds are ratios of medians of interleaved rounds: above 1, triton_acts is faster. Large "
         f"is x from {LARGE_MIB} MiB on, on a CPU from {LARGE_CPU_MIB}; below, launches and calls "
@@ -65,7 +68,7 @@ def section(book: Book) -> Section:
 
 
 def _headline(book: Book, slug: str, timed: pd.DataFrame) -> str:
-    """A paragraph on one GPU: its name, the newest run, how sure it is, and what came out."""
+    """A paragraph on one GPU: its name, the newest run, and how sure it is."""
     text = [f"{slug}: {book.name(slug)}{_CPU if slug == 'cpu' else ''}."]
     shown = book.rows["run_id"]
     runs = book.runs[(book.runs["gpu_slug"] == slug) & book.runs["run_id"].isin(shown)]
@@ -78,25 +81,24 @@ def _headline(book: Book, slug: str, timed: pd.DataFrame) -> str:
         )
     if timed.empty:
         return " ".join([*text, "No case was measured."])
-    text += _noise(timed)
-    is_kaf = timed["op"] == "kaf"
-    for size in ("large", "small"):
-        for name, own in (("the pointwise ops are", ~is_kaf), ("KAF is", is_kaf)):
-            text += _sentence(name, size, timed[own & (timed["size"] == size)])
-    return " ".join(text)
+    return " ".join([*text, *_noise(timed)])
 
 
-def _sentence(name: str, size: str, cases: pd.DataFrame) -> list[str]:
-    """What came out for some ops on tensors of a size; none where nothing was compared."""
-    *speeds, share = (_spread(cases[column]) for column in _AGAINST.values())
-    said = [
-        f"{speed} times as fast as {title}"
-        for title, speed in zip(_AGAINST, speeds, strict=False)
-        if speed
+def _overview(timed: pd.DataFrame, slug: str) -> list[dict[str, Any]]:
+    """The pointwise ops and KAF on large and on small tensors; what was measured alone is out."""
+    if timed.empty:
+        return []
+    beside = timed[timed["speed / eager"].notna()]
+    kinds = beside["op"].map(lambda op: "KAF" if op == "kaf" else "pointwise")
+    groups = beside.assign(kind=kinds).groupby(["size", "kind"], sort=False)
+    return [
+        {"GPU": slug, "ops": kind, "x": size, **_speeds(cases)} for (size, kind), cases in groups
     ]
-    said += [f"at {share} of the yardstick's speed"] if share else []
-    count = "1 case" if len(cases) == 1 else f"{len(cases)} cases"
-    return [f"On {size} tensors {name} {', '.join(said)} ({count})."] if said else []
+
+
+def _speeds(cases: pd.DataFrame) -> dict[str, Any]:
+    spreads = {title: _spread(cases[name]) for title, name in _AGAINST.items()}
+    return {"cases": len(cases), **spreads}
 
 
 def _compared(timed: pd.DataFrame, slug: str) -> pd.DataFrame:
@@ -108,8 +110,7 @@ def _compared(timed: pd.DataFrame, slug: str) -> pd.DataFrame:
     for (what, direction, size), group in _groups(timed):
         if group["speed / eager"].notna().any():
             line = {"GPU": slug, "op": what, "direction": direction, "x": size}
-            spreads = {title: _spread(group[name]) for title, name in _AGAINST.items()}
-            lines.append({**line, "cases": len(group), **spreads})
+            lines.append({**line, **_speeds(group)})
     return pd.DataFrame(lines)
 
 

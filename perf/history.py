@@ -106,6 +106,13 @@ def from_file(path: Path, history: History) -> tuple[Run, int]:
         ValueError: the file has another header.
         LookupError: it has no sound row.
     """
+    columns = _header(path)
+    if set(columns) > set(RESULTS.columns):
+        raise ValueError(
+            f"{path} is an export, the best rows of several runs; name a run or a file of records"
+        )
+    if columns != [*RESULTS.columns]:
+        raise ValueError(f"{path} is not a file of measurements, or one of another version")
     table = records.read(path, RESULTS)
     history.problems += table.problems
     if not table.rows:
@@ -141,8 +148,12 @@ def _runs_in(folder: Path, problems: list[str]) -> list[Run]:
 
 def _begins_as_results(path: Path) -> bool:
     """False for the other tables that a GPU machine leaves in its folder."""
+    return _header(path)[0] == "run_id"
+
+
+def _header(path: Path) -> list[str]:
     with path.open(encoding="utf-8", errors="replace") as file:
-        return file.readline().startswith("run_id,")
+        return file.readline().strip("\r\n").split(",")
 
 
 def _read(path: Path, schema: Schema, problems: list[str]) -> list[Row]:

@@ -176,10 +176,11 @@ def _blocks(book: Book) -> Section:
     section = Section(
         "Block sizes",
         [
-            "What a launch gets for aligned tensors, as elements of a block / warps a program (x2: "
-            "two tiles ahead). 'measured' was found by `make autotune` on that GPU; "
-            f"'{blocks.MODEL}' is shipped for GPUs that nobody has measured. In the maps a blank "
-            "cell was not timed."
+            "What a launch gets for aligned tensors, as elements of a block / warps a program (x2, "
+            "x4: so many tiles ahead). 'measured' was found by `make autotune` on that GPU and is "
+            "in these records; 'shipped, measured' comes with the package, from such a search; "
+            f"'{blocks.MODEL}' is shipped for GPUs that nobody has measured. A blank cell of a map "
+            "was not timed: no candidate, or one that was dropped or failed."
         ],
     )
     table = blocks.block_sizes(book)
@@ -189,7 +190,11 @@ def _blocks(book: Book) -> Section:
         kernels = blocks.heat(book.trials[book.trials["gpu"] == slug])
         if kernels:
             caption = f"{slug}: time of every candidate relative to the fastest (1.00), measured"
-            section.pictures.append(Picture(caption, partial(charts.heat_map, kernels)))
+            first = dict(list(kernels.items())[: blocks.PANELS])
+            section.pictures.append(Picture(caption, partial(charts.heat_map, first)))
+            rest = [title.replace("\n", ", ") for title in kernels if title not in first]
+            if rest:
+                section.text.append(f"Maps of {slug} that are not drawn: {'; '.join(rest)}.")
     return section.or_not_yet()
 
 

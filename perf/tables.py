@@ -43,4 +43,5 @@ def op_name(op: str, variant: str) -> str:
     """An op as the README calls it: "penalized_tanh, learned a", "kaf, 20 nodes"."""
     kind, _, mode = variant.partition("/")
     words = re.sub(r"^d(\d+)$", r"\1 nodes", _VARIANTS.get(kind, kind))
+    words = re.sub(r"^nodes(\d+)$", r"\1 free nodes", words)
     return ", ".join(word for word in (op, words, mode) if word)

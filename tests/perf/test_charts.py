@@ -1,5 +1,6 @@
 """The figures: units on every axis, one colour a provider, nothing cut off or covered."""
 
+import itertools
 import re
 
 import pytest
@@ -95,11 +96,25 @@ def test_rates_have_log_sizes_a_band_a_yardstick_and_the_peak(pictures):
         "penalized_tanh, backward",
     ]
     for ax in figure.axes:
-        assert ax.get_xscale() == "log"
+        assert ax.get_xscale() == ax.get_yscale() == "log"
         assert ax.collections  # the bands
         assert 4800 in [line.get_ydata()[0] for line in ax.lines]
     (cpu,) = (f for caption, f in pictures.items() if caption.startswith("cpu, float32: rate"))
     assert not any("peak" in text.get_text() for text in cpu.legends[0].get_texts())
+
+
+@mpl.rc_context(panels.STYLE)
+def test_points_of_a_single_size_stand_side_by_side(pictures):
+    """Peers are timed at one size, and were dots on each other."""
+    (figure,) = (f for caption, f in pictures.items() if caption.startswith("h200, bfloat16: rate"))
+    figure.canvas.draw()
+    (ax,) = (ax for ax in figure.axes if ax.get_title() == "scaled_sigmoid, forward")
+    single = [line for line in ax.lines if len(line.get_xdata()) == 1]
+    assert len(single) >= 2
+    places = sorted(line.get_transform().transform(line.get_xydata())[0][0] for line in single)
+    assert all(right - left > 5 for left, right in itertools.pairwise(places))
+    low, high = ax.get_ylim()
+    assert all(low < y < high for line in ax.lines for y in line.get_ydata())
 
 
 def test_a_provider_has_its_colour_in_every_legend(pictures):

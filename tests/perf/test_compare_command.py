@@ -109,12 +109,15 @@ def test_an_unknown_run_ends_with_2_and_lists_the_newest_first(compared):
     assert "no run 'nothing'" in err
     ids = ["20260103-d4", "20260102-c3", "20260102-b2", "20260101-a1"]
     assert [line.split()[0] for line in err.splitlines()[1:]] == ids
-    assert compared("", "20260101-a1")[0] == 2
 
 
-def test_an_empty_name_is_not_the_only_run(compared, tmp_path):
+def test_an_empty_name_is_missing_and_not_the_only_run(compared, tmp_path):
+    """As from `make perf-compare` without BASE."""
     alone = save(tmp_path / "alone", run_of("r1", eager=1.0))
-    assert compared("r1", "", folders=[alone])[0] == 2
+    message = "compare: HEAD= missing; give two runs\n"
+    assert compared("r1", "", folders=[alone]) == (2, "", message)
+    assert "BASE= missing" in compared("", "r1", folders=[alone])[2]
+    assert "BASE= and HEAD= missing" in compared("", "", folders=[alone])[2]
     assert compared("r1", "r", folders=[alone])[0] == 0
 
 
@@ -187,7 +190,12 @@ def test_a_file_of_another_kind_or_without_rows_ends_with_2(compared, tmp_path):
     other.write_text("a,b\n1,2\n")
     code, _, err = compared("20260101-a1", other)
     assert code == 2
-    assert "not a file of measurement rows" in err
+    assert err == f"compare: {other} is not a file of measurements, or one of another version\n"
+    other.write_text(f"{RESULTS.header.strip()},gpu_slug\n")  # as of `perf export`
+    code, _, err = compared("20260101-a1", other)
+    assert code == 2
+    assert f"{other} is an export, " in err
+    assert len(err) < 300
     other.write_text(RESULTS.header)
     code, _, err = compared(other, "20260101-a1")
     assert code == 2

@@ -10,7 +10,7 @@ from support import fake_records
 from support.perf_rows import result_row, run_of, run_row, save
 
 from perf import __main__ as command
-from perf import frames, history, page, panels, report, static, static_views, tables
+from perf import blocks, frames, history, page, panels, report, static, static_views, tables
 from perf.history import Run
 from perf.section import NOT_YET, Picture, Section
 from triton_acts import gpus
@@ -155,12 +155,14 @@ def test_every_chart_of_three_devices_is_there(full):
 def test_the_summary_says_what_was_measured_on_what(full):
     assert "h200: NVIDIA H200. Newest run 2026-03-01, torch 2.13.0" in full.text
     assert "cpu: A CPU, 8 threads (no GPU: the plain PyTorch composite ran" in full.text
-    speeds = (
-        r"On large tensors the pointwise ops are 2\.\d\d \(\d\.\d\d to \d\.\d\d\) times as fast as "
-        r"eager, 1\.\d\d \([^)]*\) times as fast as torch.compile, at 0\.9\d \([^)]*\) of the "
-        r"yardstick's speed \(\d+ cases\)\. On large tensors KAF is .* On small tensors"
-    )
-    assert re.search(speeds, full.text)
+    head, *lines = full.table("ops", "eager")
+    assert head == ["GPU", "ops", "x", "cases", "eager", "torch.compile", "share of yardstick"]
+    assert [line[:3] for line in lines if line[0] == "h200"] == [
+        ["h200", "pointwise", "large"],
+        ["h200", "pointwise", "small"],
+        ["h200", "KAF", "large"],
+    ]
+    assert all(re.fullmatch(r"[\d.]+ \([\d.]+ to [\d.]+\)", cell) for x in lines for cell in x[4:])
     head, *lines = full.table("op", "eager", "torch.compile")
     assert head[:5] == ["GPU", "op", "direction", "x", "cases"]
     assert head[5:] == ["eager", "torch.compile", "share of yardstick"]
@@ -175,7 +177,9 @@ def test_the_summary_says_what_was_measured_on_what(full):
 
 
 def test_three_gpus_share_one_table_in_the_summary(book):
-    assert len(report.sections(book, [])[0].tables) == 1
+    (_, overview), _ = report.sections(book, [])[0].tables
+    assert list(overview["GPU"].unique()) == book.gpus
+    assert len(overview) < page.LONG
 
 
 def test_small_and_large_tensors_are_told_apart(tmp_path):
@@ -188,16 +192,18 @@ def test_small_and_large_tensors_are_told_apart(tmp_path):
         )
     ]
     book = report.load([save(tmp_path, Run(run_row("r1"), rows))])
-    text = " ".join(report.sections(book, [])[0].text)
-    assert "On large tensors the pointwise ops are 4.00 times as fast as eager (1 case)." in text
-    assert "On small tensors the pointwise ops are 1.50 times as fast as eager (1 case)." in text
+    ((_, table), _) = report.sections(book, [])[0].tables
+    assert table[["x", "cases", "eager"]].to_numpy().tolist() == [
+        ["large", 1, "4.00"],
+        ["small", 1, "1.50"],
+    ]
 
 
-def test_noise_is_said_before_what_it_blurs(book):
+def test_noise_is_said_above_what_it_blurs(book):
     rows = book.rows.assign(ms_p80=2 * book.rows["ms_p20"])
     noisy = frames.Book(book.runs, rows, book.trials, [])
     for text in report.sections(noisy, [])[0].text[1:4]:
-        assert 0 < text.index("Most cases are noisy") < text.index("On large tensors")
+        assert "Most cases are noisy" in text
     assert "noisy" not in " ".join(report.sections(book, [])[0].text)
 
 
@@ -281,6 +287,16 @@ def test_block_sizes_are_a_pivot_by_gpu(full):
     head, *lines = full.table("elements")
     assert head[3:] == ["elements", "mi300x (measured)", "h200 (measured)"]
     assert ["scaled_sigmoid", "forward", "bfloat16", "2^20 to 2^24", *["2048 / 4"] * 2] in lines
+
+
+def test_maps_that_are_not_drawn_are_named(book, monkeypatch):
+    monkeypatch.setattr(blocks, "PANELS", 2)
+    found = next(s for s in report.sections(book, []) if s.title == "Block sizes")
+    (text,) = (text for text in found.text if text.startswith("Maps of h200 that are not drawn: "))
+    assert len(text.split("; ")) == len(blocks.heat(book.trials[book.trials["gpu"] == "h200"])) - 2
+    assert "penalized_tanh, forward, bfloat16, 2^24 elements" in text
+    for word in ("x4: so many tiles ahead", "'shipped, measured'", "dropped or failed"):
+        assert word in found.text[0]
 
 
 def test_a_damaged_row_is_named_and_costs_nothing_else(small, tmp_path, capsys):
