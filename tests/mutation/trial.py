@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,6 @@ class Result:
 
 def warm_up() -> None:
     """Imports what a trial needs and no mutant changes; forks inherit it."""
-    import hypothesis  # noqa: F401
     import numpy  # noqa: F401
     import torch
     import torch._dynamo
@@ -75,7 +75,8 @@ def trial(checkout: Path, tests: Sequence[str], limit_s: float) -> Result:
         return Result(UNUSABLE, f"signal {os.WTERMSIG(status)}", seconds)
     code = os.WEXITSTATUS(status)
     if code not in _CODES:
-        return Result(UNUSABLE, f"exit code {code}", seconds)
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return Result(UNUSABLE, f"exit code {code}: {lines[-1] if lines else ''}", seconds)
     return Result(_CODES[code], (checkout / "detail").read_text(encoding="utf-8"), seconds)
 
 
@@ -92,6 +93,9 @@ def _run(checkout: Path, tests: Sequence[str], log: Path) -> None:
         ended = pytest.main([*options, *tests], plugins=[witness])
         code = witness.code(int(ended))
         (checkout / "detail").write_text(witness.detail, encoding="utf-8")
+    except BaseException:
+        traceback.print_exc()  # into the log
+        raise
     finally:
         os._exit(code)
 
