@@ -17,7 +17,7 @@ from perf.tables import number
 
 __all__ = ["LATE", "NO_CHARTS", "page"]
 
-LONG = 40  # lines from which on a table is folded
+LONG = 20  # lines from which on a table is folded
 NO_CHARTS = "No charts: matplotlib is not installed. Add it with `pip install matplotlib`."
 LATE = "Left out, to end the run in time; `python -m perf report` draws it: "
 _STYLE = """
