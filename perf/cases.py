@@ -116,7 +116,7 @@ class Case:
     def footprint(self) -> int:
         """Bytes that stay allocated while it is timed, about: the published KAF keeps tables."""
         tensors = 8 if self.op.weight is None or self.direction == "forward" else 10
-        if "eager" in self.providers and self.direction == "backward" and self.op.weight:
+        if "eager" in self.providers and self.direction != "forward" and self.op.weight:
             tensors += 4 * math.prod(self.op.weight.row)
         return tensors * self.numel * self.dtype.itemsize
 
@@ -175,10 +175,12 @@ def _cpu() -> list[Case]:
         *_with_peers(_pointwise(float32, [LARGE])),
         *_kaf(float32, [rows], (*COMPARED, "triton_acts compiled")),
         Case(kaf_op(), BOTH, torch.float32, rows, PEAK_MEMORY, COMPARED[:2]),
-        *_by_nodes([torch.float32], rows),
+        *_by_nodes([torch.float32], rows, NODES),
         *_pointwise(float32, [ONE]),
         *_kaf(float32, [_tokens(4), Shape("4 MiB", 4)]),
         *_pointwise(float32, [SMALL]),
+        *_kaf(float32, [SMALL, Shape("1 MiB ragged", 1, ragged=True)], COMPARED[:2]),
+        *_learned(float32, [kaf_rows(64), _tokens(64)]),
         *_pointwise([torch.bfloat16], [LARGE, ONE, SMALL]),
         *_pointwise(float32, [LARGE], [BOTH]),
     ]
@@ -200,17 +202,20 @@ def _gpu() -> list[Case]:
     found = []
     for dtype in main:
         found += _with_peers(_pointwise([dtype], [LARGE], (*DIRECTIONS, BOTH)))
-        found += _kaf([dtype], [kaf_rows(64)], (*COMPARED, "triton_acts compiled"))
-        found += _by_nodes([dtype], kaf_rows(64))
+        everyone = (*COMPARED, "triton_acts compiled")
+        found += _kaf([dtype], [kaf_rows(64)], everyone, (*DIRECTIONS, BOTH))
+        found += _by_nodes([dtype], kaf_rows(64), [nodes for nodes in NODES if nodes != 20])
         found += _kaf([dtype], [_tokens(64), LARGE, CHANNELS_LAST])
         found += _pointwise([dtype], shapes)
+        found += _learned([dtype], [kaf_rows(64), _tokens(64)])
+        found += _kaf([dtype], [SMALL, RAGGED])
     memory = [*_pointwise([torch.bfloat16], [LARGE], [BOTH], PEAK_MEMORY)]
     memory.append(Case(kaf_op(), BOTH, torch.bfloat16, kaf_rows(64), PEAK_MEMORY))
     return [
         *found,
         *memory,
-        *_pointwise([torch.bfloat16], [SMALL], ["forward"], "launch-inclusive"),
-        *_pointwise([torch.bfloat16], [SMALL], ["forward"], "graph-replayed"),
+        *_small_views("launch-inclusive"),
+        *_small_views("graph-replayed"),
         *_pointwise([torch.float16], [LARGE, *shapes]),
     ]
 
@@ -253,17 +258,31 @@ def _with_peers(found: Iterable[Case]) -> list[Case]:
     return [replace(case, peers=True) for case in found]
 
 
-def _by_nodes(dtypes: Iterable[torch.dtype], shape: Shape) -> list[Case]:
+def _learned(dtypes: Iterable[torch.dtype], shapes: Iterable[Shape]) -> list[Case]:
+    """The ops with a learned parameter alone: where the channels are, others do not care."""
+    return [case for case in _pointwise(dtypes, shapes) if case.op.weight is not None]
+
+
+def _small_views(mode: str) -> list[Case]:
+    """Small tensors in a further view of a GPU."""
+    found = [*_pointwise([torch.bfloat16], [SMALL]), *_kaf([torch.bfloat16], [SMALL])]
+    return [replace(case, mode=mode) for case in found]
+
+
+def _by_nodes(dtypes: Iterable[torch.dtype], shape: Shape, counts: Iterable[int]) -> list[Case]:
     """What a node costs: KAF alone, as the published formula takes D times the memory."""
     return [
         Case(kaf_op(nodes), BOTH, dtype, shape, providers=COMPARED[:1])
         for dtype in dtypes
-        for nodes in NODES
+        for nodes in counts
     ]
 
 
 def _kaf(
-    dtypes: Iterable[torch.dtype], shapes: Iterable[Shape], providers: tuple[str, ...] = COMPARED
+    dtypes: Iterable[torch.dtype],
+    shapes: Iterable[Shape],
+    providers: tuple[str, ...] = COMPARED,
+    directions: Sequence[str] = DIRECTIONS,
 ) -> list[Case]:
     """KAF in every combination."""
     op = kaf_op()
@@ -271,5 +290,5 @@ def _kaf(
         Case(op, direction, dtype, shape, providers=providers)
         for dtype in dtypes
         for shape in shapes
-        for direction in DIRECTIONS
+        for direction in directions
     ]

@@ -183,7 +183,7 @@ def node_counts(rows: pd.DataFrame) -> pd.DataFrame:
     nodes = timed["variant"].str.extract(r"^d(\d+)$")[0].astype(float)
     found = timed.assign(nodes=nodes, us=timed["ms_p50"] * 1e9 / timed["numel"])
     found = found[(found["op"] == "kaf") & nodes.notna() & (found["provider"] != YARDSTICK)]
-    key = ["direction", "dtype", "shape", "layout"]
+    key = ["provider", "direction", "dtype", "shape", "layout"]
     found = found[found.groupby(key)["nodes"].transform("nunique") > 1]
     return found.sort_values("nodes", kind="stable")
 

@@ -148,7 +148,8 @@ def _learned(op: _per_channel.PerChannel) -> Op:
 
 def _apply_per_channel(op: _per_channel.PerChannel, x: Tensor, w: Tensor) -> Tensor:
     public: Formula | None = getattr(triton_acts, op.name, None)
-    return public(x, w) if public else _per_channel.apply_per_channel(op, x, w, 1)
+    dim = channel_dim(x.dim())
+    return public(x, w, dim) if public else _per_channel.apply_per_channel(op, x, w, dim)
 
 
 def _per_channel_layout(seen: Seen, _itemsize: int, _direction: str) -> str:

@@ -7,7 +7,8 @@ packages have, not the same; their rows say so.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -109,17 +110,19 @@ def _prepare_peer(peer: Peer, case: Case, inputs: Inputs) -> Prepared:
 def _prepare(name: str, case: Case, inputs: Inputs, expected: Reference) -> Prepared:
     """Builds a provider's call, runs it once and compares the result with float64."""
     try:
+        stream = torch.cuda.Stream() if case.mode == "graph-replayed" else None
         formula = PROVIDERS[name](case)
-        call, results = _work(case, inputs, formula)
+        with _on(stream):  # a backward runs on the stream of its forward, which is captured
+            call, results = _work(case, inputs, formula)
         error = disagreement(case, inputs, expected, results)
     except Exception as problem:
         kind = "not available" if _missing(name, problem) else "failed"
         return Prepared(None, math.nan, f"{kind}: {one_line(problem)}")
     if not error <= TOLERANCE:
         return Prepared(None, error, "wrong")
-    if case.mode == "graph-replayed":
+    if stream is not None:
         try:
-            return Prepared(_graph(call), error, "ok", GRAPH_CALLS)
+            return Prepared(_graph(call, stream), error, "ok", GRAPH_CALLS)
         except RuntimeError as problem:
             return Prepared(None, error, f"not available: no graph: {one_line(problem)}")
     return Prepared(call, error, "ok")
@@ -165,15 +168,24 @@ def _work(case: Case, inputs: Inputs, formula: Formula) -> tuple[Call, tuple[Ten
         return backward, backward()
 
 
-def _graph(call: Call) -> Call:
-    """`GRAPH_CALLS` calls as one CUDA graph: device time without any launch cost."""
-    stream = torch.cuda.Stream()
+@contextmanager
+def _on(stream: torch.cuda.Stream | None) -> Iterator[None]:
+    """Work goes to that stream, after what the current one has and before what it gets; or None."""
+    if stream is None:
+        yield
+        return
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        call()
+        yield
     torch.cuda.current_stream().wait_stream(stream)
+
+
+def _graph(call: Call, stream: torch.cuda.Stream) -> Call:
+    """`GRAPH_CALLS` calls as one CUDA graph: device time without any launch cost."""
+    with _on(stream):
+        call()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, stream=stream):
         for _ in range(GRAPH_CALLS):
             call()
     return graph.replay

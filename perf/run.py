@@ -74,7 +74,7 @@ class Outcome:
 def budget_for(kind: str, quick: bool) -> Budget:
     """The budget on a "cpu" or "gpu": 4 and 6 minutes, 1 when quick, less a margin for the end."""
     if quick:
-        return Budget(total_s=50, static_s=10, case_s=0.8, training_s=4)
+        return Budget(total_s=45, static_s=8, case_s=0.7, training_s=4)
     return Budget(316, 55, 0.5, 80) if kind == "gpu" else Budget(214, 50, 0.8, 36)
 
 

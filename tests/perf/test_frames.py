@@ -176,7 +176,8 @@ def test_node_costs_need_two_dictionaries_of_one_shape(load):
 
 def test_node_costs_are_in_us_a_million_elements(load):
     kaf = {"op": "kaf", "direction": "forward+backward"}
-    book = load([row("a", variant=f"d{n}", ms=n * 0.001 * 1.048576, **kaf) for n in (128, 8, 20)])
+    ours = [row("a", variant=f"d{n}", ms=n * 0.001 * 1.048576, **kaf) for n in (128, 8, 20)]
+    book = load([*ours, row("a", "eager", variant="d20", **kaf)])  # eager: one dictionary alone
     found = frames.node_counts(book.rows)
     assert found["nodes"].tolist() == [8, 20, 128]
     assert found["us"].tolist() == pytest.approx([8, 20, 128])

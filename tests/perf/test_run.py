@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from perf import providers, report, static
+from perf import run as runner
 from perf.cases import BOTH, COMPARED, DIRECTIONS, NODES, PEAK_MEMORY, Case, Shape, cases
 from perf.history import CASE
+from perf.measure import identity
 from perf.ops import ops
 from perf.run import Budget
 from perf.units import TOLERANCE
@@ -64,6 +66,14 @@ def test_every_provider_agrees_with_float64(rows_of, op, direction, dtype, layou
     assert [row["speedup_vs_eager"] for row in rows] == [None, 1.5, 1.0, 3 / 4]
     assert [row["samples"] for row in rows] == [3] * 4
     assert rows[0]["yardstick"] == ("copy" if direction == "forward" else "add")
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+@pytest.mark.parametrize("form", ["NC", "NTC"])
+def test_learned_parameters_follow_the_channels(rows_of, direction, form):
+    shape = Shape("tiny", 0.001, channels=7, side=5, form=form)
+    rows = rows_of(tiny(CHANNEL, direction, torch.float32, shape))
+    assert [row["status"] for row in rows] == ["ok"] * 4
 
 
 def test_bytes_are_those_that_have_to_move():
@@ -221,12 +231,61 @@ def test_the_cases_cover_every_op_and_direction(kind, quick):
     by_nodes = set() if quick else {("kaf", f"d{nodes}", BOTH) for nodes in NODES}
     assert covered == {(*op, way) for op in OPS for way in ways} | by_nodes
     assert len({case.label for case in found}) == len(found)
+    names = [tuple(identity(case, "").values()) for case in found]
+    assert len(set(names)) == len(names)  # a case that comes twice would be two rows of one name
     assert any(case.peers for case in found) == (not quick)
     if kind == "gpu" and not quick:
         assert any(case.numel % 16 for case in found)
         assert {case.shape.layout for case in found} == {"contiguous", "channels_last"}
     with pytest.raises(ValueError, match="'tpu'"):
         cases("tpu", quick)
+
+
+def listed(kind, **wanted):
+    """The forms, sizes, directions, modes and providers of a full list's cases like these."""
+    found = set()
+    for case in cases(kind, False):
+        known = {"op": case.op.name, "variant": case.op.variant, "mode": case.mode}
+        if all(known[name] == value for name, value in wanted.items()):
+            found.add((case.shape.name, case.direction))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_every_op_has_the_forms_that_layers_have(kind):
+    learned = listed(kind, variant="per_channel", mode="device")
+    kaf = listed(kind, op="kaf", mode="device")
+    for way in DIRECTIONS:
+        for form in ("N x C", "N x T x C"):
+            for own in (learned, kaf):
+                assert any(name.endswith(f"MiB {form}") and w == way for name, w in own), form
+        for size in ("small", "ragged"):
+            assert any(name.endswith(size) and w == way for name, w in kaf), size
+
+
+def test_small_tensors_of_a_gpu_are_timed_in_every_view():
+    for mode in ("launch-inclusive", "graph-replayed"):
+        for op, variant in OPS:
+            both = {("small", way) for way in DIRECTIONS}
+            assert listed("gpu", op=op, variant=variant, mode=mode) == both
+
+
+def test_a_step_of_kaf_is_compared_with_everything_on_a_gpu():
+    found = [
+        case
+        for case in cases("gpu", False)
+        if (case.op.variant, case.direction, case.mode) == ("d20", BOTH, "device")
+    ]
+    assert {case.dtype for case in found} == {torch.bfloat16, torch.float32}
+    assert {case.providers for case in found} == {tuple(providers.PROVIDERS)}
+    backward = [dataclasses.replace(case, direction="backward") for case in found]
+    assert [case.footprint for case in found] == [case.footprint for case in backward]
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_a_quick_run_leaves_time_for_the_report(kind):
+    """60 s are promised on two cores; what follows the budget takes 8 s there."""
+    assert runner.budget_for(kind, True).total_s + runner.CHARTS_S <= 52
 
 
 def test_a_wrong_result_of_ours_fails_the_run(monkeypatch, capsys):
