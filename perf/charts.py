@@ -40,7 +40,8 @@ def throughput_by_size(
             ax.set_xscale("log", base=2)
             ax.set_xlim(sizes["mib"].min() / 2, sizes["mib"].max() * 2)
             ax.xaxis.set_major_formatter(_mebibytes)
-            _log_rates(ax, [*panel["low"], *panel["high"], *([peak_gbs] if peak_gbs else [])])
+            rates = panel[["low", "gbps", "high"]]
+            _log_rates(ax, rates.min().min(), max(rates.max().max(), peak_gbs or 0))
             ax.set(title=f"{what}, {direction}", xlabel="size of x (MiB)", ylabel="rate (GB/s)")
     return figure
 
@@ -65,11 +66,11 @@ def _rates(ax: Any, panel: pd.DataFrame, palette: Mapping[str, str]) -> None:
         ax.plot(points["mib"], points["gbps"], style, marker="o", color=colour, transform=place)
 
 
-def _log_rates(ax: Any, rates: Sequence[float]) -> None:
+def _log_rates(ax: Any, least: float, most: float) -> None:
     """A logarithmic axis of rates: the slowest is 100 times below the fastest, and no dot at 0."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    low, high = min(rates) / 1.5, max(rates) * 1.5
+    low, high = least / 1.5, most * 1.5
     ax.set_yscale("log")
     ax.set_ylim(low, high)
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))

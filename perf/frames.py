@@ -147,7 +147,7 @@ def throughput(rows: pd.DataFrame, dtype: str) -> pd.DataFrame:
     timed = timed[(timed["dtype"] == dtype) & (timed["layout"] == "contiguous")]
     kaf = timed.loc[timed["op"] == "kaf", "variant"].value_counts()
     timed = timed[(timed["op"] != "kaf") | (timed["variant"] == next(iter(kaf.index), ""))]
-    timed = timed[timed["mib"].notna()]
+    timed = timed[timed["mib"].notna() & timed["gbps"].gt(0)]
     place = ["what", "direction", "mib"]
     plainest = timed.loc[_plainest(timed)].drop_duplicates(place)[[*place, "shape"]]
     timed = timed.merge(plainest, on=[*place, "shape"])

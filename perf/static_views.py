@@ -82,8 +82,10 @@ def _missing(predicted: Sequence[Row]) -> list[str]:
     for op, dtype in product(REGISTRY, (str(dtype).removeprefix("torch.") for dtype in DTYPES)):
         archs = (arch for arch in gpus.architectures() if (op, dtype, arch) not in there)
         gaps.setdefault(tuple(archs), []).append(f"{op} {dtype}")
+    every = tuple(gpus.architectures())
     return [
-        f"Not predicted yet on {', '.join(archs)}: {', '.join(names)}."
+        f"Not predicted yet on {'any GPU' if archs == every else ', '.join(archs)}: "
+        f"{', '.join(names)}."
         for archs, names in gaps.items()
         if archs
     ]

@@ -490,6 +490,8 @@ def test_what_is_not_predicted_is_named_by_op_dtype_and_architecture():
     gone = [row for row in whole if (row["op"], row["dtype"], row["arch"])
             != ("kaf", "float32", "gfx942")]  # fmt: skip
     assert static_views.text(gone)[-1] == "Not predicted yet on gfx942: kaf float32."
+    none = [row for row in whole if (row["op"], row["dtype"]) != ("kaf", "float32")]
+    assert static_views.text(none)[-1] == "Not predicted yet on any GPU: kaf float32."
 
 
 def test_counts_look_alike_from_a_run_and_from_a_file():
