@@ -137,7 +137,7 @@ def take_turns(sessions: Sequence[Session], done: Callable[[Session], None]) -> 
     """Times each session until it is done, a stay at a time, the others in between.
 
     Args:
-        sessions: of one group; what has no rounds yet and what has some.
+        sessions: of one group.
         done: called with each as soon as it is done.
     """
     going = list(sessions)

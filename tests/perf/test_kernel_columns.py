@@ -16,11 +16,18 @@ from triton_acts.tuning.config import Config
 from triton_acts.tuning.device import Device
 from triton_acts.tuning.lookup import config_override
 from triton_acts.tuning.machine_code import Counts
-from triton_acts.tuning.records import RESULTS
+from triton_acts.tuning.records import RESULTS, read
 from triton_acts.tuning.registry import REGISTRY, Dims
 from triton_acts.tuning.target import target_of_slug
 
-H200 = Device(torch.device("cpu"), "gpu", "a GPU", gpus.constants("h200"), 0)
+
+class Pretended(Device):
+    """A CPU that is taken for a GPU."""
+
+    kind = "gpu"
+
+
+H200 = Pretended(torch.device("cpu"), "h200", "a GPU", gpus.constants("h200"), 0)
 LAUNCHED = {"config_source", "block", "elements_per_thread", "num_warps", "unroll"}
 CODE = {"regs", "spills", "instr_per_elt", "mufu_per_elt", "predicted_ms", "predicted_bound"}
 OPS = {(op.name, op.variant): op for op in ops()}
@@ -127,3 +134,26 @@ def test_machine_code_of_another_config_is_not_that_of_the_launch(counted):
             columns = columns_of(case, counted)
         assert known(columns) == LAUNCHED
         assert columns["block"] == other.block
+
+
+def test_a_run_on_a_gpu_goes_through(perform, counted, monkeypatch, tmp_path):
+    """Every op, direction and mode of the full list, on tensors that are tiny and on a CPU."""
+    monkeypatch.setattr(static, "kernels", lambda *_: counted)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda *_: None)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace())
+    todo = {}
+    for case in cases("gpu", False):
+        if case.mode not in (PEAK_MEMORY, "graph-replayed"):
+            small = dataclasses.replace(case.shape, mib=0.001, channels=16, side=4)
+            key = (case.op.name, case.op.variant, case.direction, case.mode, case.shape.form)
+            todo[key] = dataclasses.replace(case, shape=small, dtype=torch.float32, peers=False)
+    outcome = perform(list(todo.values()), device=H200)
+    ours = [row for row in outcome.rows if row["provider"] == "triton_acts"]
+    assert len(ours) == len(todo)
+    assert {str(row["status"]).split(":")[0] for row in outcome.rows} == {"ok"}
+    for row in ours:
+        assert (row["config_source"] is None) == (row["direction"] == BOTH), row["variant"]
+    written = read(tmp_path / "records" / "h200.csv", RESULTS)
+    assert written.problems == []
+    assert len(written.rows) == len(outcome.rows)
+    assert "| h200 |" in (tmp_path / "report" / "report.md").read_text()
