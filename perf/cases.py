@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from perf.ops import Op, channel_dim, kaf_op, pointwise_ops
+from perf.tables import op_name
 from triton_acts.tuning.registry import REGISTRY
 
 __all__ = ["BOTH", "COMPARED", "DIRECTIONS", "LARGE", "NODES", "PEAK_MEMORY", "Case", "Shape"]
@@ -125,8 +126,8 @@ class Case:
         """One line that names the case."""
         dtype = str(self.dtype).removeprefix("torch.")
         mode = "" if self.mode == "device" else f" {self.mode}"
-        name = f"{self.op.name} {self.op.variant} {self.direction}"
-        return f"{name} {dtype} {self.shape.name}{mode}"
+        name = f"{op_name(self.op.name, self.op.variant)}, {self.direction}"
+        return f"{name}, {dtype} {self.shape.name}{mode}"
 
     @property
     def _tensors(self) -> tuple[int, ...]:

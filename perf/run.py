@@ -245,7 +245,7 @@ def _predict(
                 gaps.setdefault(f"not available: {one_line(problem)}", []).append(part.label)
                 continue
             for note in dict.fromkeys(kernel.note for kernel in kernels if kernel.note):
-                bar.say(f"static table: {part.label}: {note}")
+                bar.say(f"predictions: {part.label}: {note}")
             made = static.rows(kernels)
             static.update(table, made)
             outcome.static += made
@@ -254,4 +254,4 @@ def _predict(
             slowest[part.title] = max(slowest.get(part.title, 0.0), taken)
         for reason, labels in gaps.items():
             count = f"{len(labels)} of {len(work)} parts, from {labels[0]} on"
-            bar.say(f"static table: {reason}: {count}")
+            bar.say(f"predictions: {reason}: {count}")

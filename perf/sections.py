@@ -89,7 +89,7 @@ def _throughput(book: Book, palette: Mapping[str, str]) -> Section:
         draw = partial(charts.throughput_by_size, sizes, palette, peak_gbs)
         section.pictures.append(Picture(caption, draw))
         table = frames.by_provider(sizes, "gbps").drop(columns=["GPU", "dtype", "layout"])
-        section.tables.append((f"Rates in that chart of {slug} (GB/s)", table))
+        section.tables.append((f"Rates in the chart of {slug} (GB/s)", table))
     return section.or_not_yet()
 
 

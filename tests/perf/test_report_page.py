@@ -212,7 +212,7 @@ def test_every_provider_has_its_numbers_in_a_table(full):
     everyone = {"triton_acts", "eager", "torch.compile", "liger DyT", "fla sigmoid"}
     captions = full.texts["caption"] + full.texts["summary"]
     for what in (
-        "Rates in that chart of h200",
+        "Rates in the chart of h200",
         "Share of yardstick",
         "Medians of every provider on",
     ):

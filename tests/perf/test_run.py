@@ -178,7 +178,7 @@ def test_damaged_records_are_named_in_the_report(perform, tmp_path):
 @pytest.mark.usefixtures("no_static")
 def test_what_the_budget_does_not_reach_is_a_row(perform, capsys):
     outcome = perform([tiny()], budget=Budget(0, 0, 0.01))
-    gaps = "static table: out of time: 4 of 4 parts, from pointwise sm_90 bfloat16 on"
+    gaps = "predictions: out of time: 4 of 4 parts, from pointwise sm_90 bfloat16 on"
     assert gaps in capsys.readouterr().out
     assert [row["status"] for row in outcome.rows] == ["left out: out of time"]
     said = "\n".join(report.summary(outcome.meta, outcome.rows))
@@ -231,6 +231,7 @@ def test_the_cases_cover_every_op_and_direction(kind, quick):
     by_nodes = set() if quick else {("kaf", f"d{nodes}", BOTH) for nodes in NODES}
     assert covered == {(*op, way) for op in OPS for way in ways} | by_nodes
     assert len({case.label for case in found}) == len(found)
+    assert not any(word in case.label for case in found for word in ("scalar", "per_ch", "d20"))
     names = [tuple(identity(case, "").values()) for case in found]
     assert len(set(names)) == len(names)  # a case that comes twice would be two rows of one name
     assert any(case.peers for case in found) == (not quick)
