@@ -161,6 +161,7 @@ def test_the_summary_says_what_was_measured_on_what(full):
         ["h200", "pointwise", "large"],
         ["h200", "pointwise", "small"],
         ["h200", "KAF", "large"],
+        ["h200", "KAF", "small"],
     ]
     assert all(re.fullmatch(r"[\d.]+ \([\d.]+ to [\d.]+\)", cell) for x in lines for cell in x[4:])
     head, *lines = full.table("op", "eager", "torch.compile")
