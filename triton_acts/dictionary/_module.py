@@ -146,6 +146,8 @@ class KAF(torch.nn.Module):
             self._seen = self._buffers_now()
             if self._target is not None:
                 self.alpha.copy_(ridge(d, self._target, self.eps))
+            elif self.init == "identity":
+                self.alpha.copy_(ridge(d, torch.clone, self.eps))
             elif self.init == "zeros":
                 self.alpha.zero_()
             else:
@@ -179,7 +181,10 @@ class KAF(torch.nn.Module):
 
     def extra_repr(self) -> str:
         """The arguments, as in the constructor; nine digits are all that float32 has."""
-        d = self._current()
+        try:
+            d = self._current()
+        except (TypeError, ValueError):  # memory of `to_empty` that nobody has filled yet
+            d = self._dictionary
         return (
             f"num_channels={self.alpha.shape[0]}, num_nodes={d.num_nodes}, "
             f"grid=({d.lo:.9g}, {d.hi:.9g}), gamma={d.gamma:.9g}, init={self.init!r}, "
@@ -239,7 +244,7 @@ def _checked_init(init: object) -> tuple[str, Callable[[Tensor], Tensor] | None]
     """What to call an init, and the function to fit, if any."""
     if isinstance(init, str):
         _check.choice("KAF", "init", init, _INITS)
-        return init, torch.clone if init == "identity" else None
+        return init, None  # a name is all that a pickled layer then holds
     if not callable(init) or isinstance(init, type):
         raise TypeError(
             f"KAF: init must be one of {_INITS}, a function or a module such as torch.nn.ELU(), "
