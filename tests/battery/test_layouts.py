@@ -1,12 +1,13 @@
 """Every layout of inputs and gradients: values, strides, and nothing written beside a result."""
 
+from itertools import cycle
+
 import pytest
 import torch
 from support.canaries import Canaries
 from support.gradients import assert_close, evaluate, tensors_of
 
 BASE = (3, 3, 9, 7)  # small: the interpreter takes a millisecond for a line of a kernel
-DTYPES = pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
 
 
 def shifted(x, elements=1):
@@ -36,14 +37,20 @@ LAYOUTS = {
     "channels beside size one": lambda x: x[:1, :, :1, :1],
 }
 
+HALF = ("contiguous", "transposed", "sliced", "misaligned", "expanded")  # of 2 bytes, too
+CASES = [
+    pytest.param(layout, dtype, id=f"{layout}-{dtype}")
+    for dtype, layouts in ((torch.float32, LAYOUTS), (torch.float16, HALF))
+    for layout in layouts
+]
+
 
 def made(layout, dtype, device):
     """A tensor of that layout with normal values."""
     return LAYOUTS[layout](torch.randn(BASE, device=device).mul(3).to(dtype))
 
 
-@DTYPES
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("layout", "dtype"), CASES)
 def test_forward_and_backward(subject, layout, dtype, device, launches, runs_kernels):
     """Values, shape and dtype are right; y and dx have x's strides where x is dense."""
     tensors = tensors_of(subject, made(layout, dtype, device))
@@ -86,10 +93,10 @@ GRADIENTS = {
     "misaligned": lambda y: shifted(torch.randn_like(y)),
     "neg-bit": lambda y: torch.complex(*torch.randn(2, *y.shape, device=y.device)).conj().imag,
 }
+INCOMING = list(zip(GRADIENTS, cycle(["contiguous", "sliced"]), strict=False))
 
 
-@pytest.mark.parametrize("layout", ["contiguous", "sliced"])
-@pytest.mark.parametrize("incoming", GRADIENTS)
+@pytest.mark.parametrize(("incoming", "layout"), INCOMING)
 def test_incoming_gradients(subject, incoming, layout, device, runs_kernels):
     """Gradients arrive with any strides; gradcheck never shows it."""
     tensors = tensors_of(subject, made(layout, torch.float32, device))

@@ -58,6 +58,8 @@ def backward(
     Raises:
         UnloadedInCaptureError: the kernel is not loaded and a CUDA graph is being captured.
     """
+    if not (need_dx or need_dalpha):
+        return None, None
     if not x.numel():
         return (
             torch.empty_like(x) if need_dx else None,
