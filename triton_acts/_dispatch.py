@@ -68,7 +68,7 @@ def kernel_road(op: str, x: Tensor) -> bool:
     # CPU tensors leave here: the composite is also what Dynamo and functorch want of them.
     if not (x.is_cuda or CPU_KERNELS) or not _triton.INSTALLED:
         return False
-    return not is_compiling() and plain(x)
+    return not is_compiling() and untransformed(x)
 
 
 def stand_ins(*arguments: object) -> bool:

@@ -89,8 +89,6 @@ def test_pointwise(op, layout, incoming, dtype, seed, data, device, rounding):
         if data.draw(st.booleans())
         else data.draw(st.tuples(*[PARAMETERS] * len(op.defaults)))
     )
-    if op.name == "toy":
-        params = op.defaults
     x = layout(seed, dtype, device)
     same = len(incoming.shape) == len(layout.shape)
     g = incoming(seed + 1, dtype, device, shape=layout.shape) if same else torch.randn_like(x)
