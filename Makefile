@@ -47,7 +47,7 @@ test-oldest: $(READY)
 
 # Lines and branches of the package that the tests reach, device code left out.
 coverage: $(READY)
-	TRITON_INTERPRET=1 $(SHARED) tests/kernel_road tests/battery --cov --cov-report=
+	TRITON_INTERPRET=1 $(SHARED) tests/kernel_road tests/battery --cov --cov-report= --cov-fail-under=0
 	$(SHARED) tests -m "not alone" --cov --cov-append --cov-report=term-missing:skip-covered
 
 # 2,000 examples an op, of another sample each time: half an hour on two cores.

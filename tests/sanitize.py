@@ -12,8 +12,16 @@ from pathlib import Path
 
 TOOLS = ("memcheck", "racecheck", "initcheck")
 TESTS = Path(__file__).parent
-# PyTorch's allocator hands out pieces of large blocks, past whose ends memcheck would see nothing.
-ENVIRONMENT = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+ENVIRONMENT = {
+    # PyTorch's allocator hands out pieces of large blocks, past whose ends memcheck sees nothing
+    "PYTORCH_NO_CUDA_MEMORY_CACHING": "1",
+    # NaN in fresh memory would be a write, after which initcheck sees nothing
+    "TESTS_LEAVE_FRESH_MEMORY": "1",
+}
+LEFT_OUT = [
+    "tests/gpus/test_capture.py",  # without that allocator a capture cannot allocate
+    "tests/battery/test_large.py",  # 26 GB, twice, of which each access would be looked up
+]
 
 
 def main(tests):
@@ -32,7 +40,8 @@ def main(tests):
 
 def run(sanitizer, tool, tests):
     """The exit code of one tool, which is 1 if it reports an error of a kernel."""
-    pytest = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", *tests]
+    left_out = [word for test in LEFT_OUT for word in ("--deselect", test)]
+    pytest = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", *left_out, *tests]
     command = [sanitizer, "--tool", tool, "--error-exitcode", "1", *pytest]
     say(" ".join(command))
     done = subprocess.run(command, env={**os.environ, **ENVIRONMENT}, check=False)

@@ -5,9 +5,10 @@ Where kernels run, fresh memory is NaN, so that an element that nobody wrote sho
 
 import pytest
 import torch
+from support.kernels import fresh_memory_is_nan, launches  # noqa: F401 - fixtures
 from support.subjects import SUBJECTS
 
-from triton_acts import _launch, _triton
+from triton_acts import _triton
 
 DEVICE = "cuda" if torch.cuda.is_available() and not _triton.INTERPRETED else "cpu"
 KERNELS = _triton.INTERPRETED or DEVICE == "cuda"
@@ -19,6 +20,14 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
 
 
+def pytest_collection_modifyitems(items):
+    """On a GPU, those that put tensors on it are marked `gpu`."""
+    if DEVICE == "cuda":
+        for item in items:
+            if "battery" in item.path.parts and "device" in item.fixturenames:
+                item.add_marker(pytest.mark.gpu)
+
+
 @pytest.fixture
 def device():
     """Where tensors lie."""
@@ -26,33 +35,6 @@ def device():
 
 
 @pytest.fixture
-def launches(monkeypatch):
-    """The kernels that were launched; stays empty where none can be (`runs_kernels`)."""
-    counted = []
-    real = _launch.Launcher.__call__
-
-    def call(self, *args):
-        counted.append(self.kernel)
-        return real(self, *args)
-
-    monkeypatch.setattr(_launch.Launcher, "__call__", call)
-    return counted
-
-
-@pytest.fixture
 def runs_kernels():
     """Whether plain tensors on `device` run kernels in this process."""
     return KERNELS
-
-
-@pytest.fixture(autouse=True)
-def fresh_memory_is_nan(monkeypatch):
-    """torch.empty_like and torch.empty return NaN."""
-    for name in ("empty_like", "empty"):
-        real = getattr(torch, name)
-
-        def poisoned(*args, real=real, **kwargs):
-            result = real(*args, **kwargs)
-            return result.fill_(torch.nan) if result.is_floating_point() else result
-
-        monkeypatch.setattr(torch, name, poisoned)

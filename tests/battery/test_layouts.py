@@ -1,11 +1,13 @@
 """Every layout of inputs and gradients: values, strides, and nothing written beside a result."""
 
+import os
 from itertools import cycle
 
 import pytest
 import torch
 from support.canaries import Canaries
 from support.gradients import assert_close, evaluate, tensors_of
+from support.kernels import AS_IT_IS
 
 BASE = (3, 3, 9, 7)  # small: the interpreter takes a millisecond for a line of a kernel
 
@@ -133,3 +135,8 @@ def test_nothing_is_written_outside(subject, shape, offset, device, runs_kernels
     canaries.check()
     assert all(torch.equal(a, b) for a, b in zip(inputs, (*tensors, g), strict=True))
     assert len(canaries.buffers) >= len(inputs) + 2 * runs_kernels
+
+
+def test_fresh_memory_is_nan(device):
+    """In every test here, so that an element that nobody wrote shows."""
+    assert torch.empty(3, device=device).isnan().all() or os.environ.get(AS_IT_IS)

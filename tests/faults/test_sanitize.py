@@ -2,15 +2,18 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from support.fresh import ROOT, environment
+from support.kernels import AS_IT_IS
 
+LEFT_OUT = ["--deselect", "tests/gpus/test_capture.py"]
+LEFT_OUT += ["--deselect", "tests/battery/test_large.py"]
 FAKE = """#!{python}
 import os, sys
 with open(r"{log}", "a") as log:
-    print(os.environ.get("PYTORCH_NO_CUDA_MEMORY_CACHING"), *sys.argv[1:], sep="|", file=log)
+    names = "PYTORCH_NO_CUDA_MEMORY_CACHING", "{fresh}"
+    print(*map(os.environ.get, names), *sys.argv[1:], sep="|", file=log)
 sys.exit({code})
 """
 
@@ -41,20 +44,29 @@ def test_without_the_tool_it_says_so(tmp_path):
 def test_every_tool_runs_the_gpu_tests(tmp_path, fails, code, ends):
     log = tmp_path / "log"
     fake = tmp_path / "compute-sanitizer"
-    fake.write_text(FAKE.format(python=sys.executable, log=log, code=f"int({fails})"))
+    fake.write_text(
+        FAKE.format(python=sys.executable, log=log, fresh=AS_IT_IS, code=f"int({fails})")
+    )
     fake.chmod(0o755)
     done = sanitize(tmp_path, "tests/gpus")
     assert done.returncode == code
     assert done.stdout.endswith(ends)
     calls = [line.split("|") for line in log.read_text().splitlines()]
-    assert [call[:5] for call in calls] == [
-        ["1", "--tool", tool, "--error-exitcode", "1"]
+    assert [call[:6] for call in calls] == [
+        ["1", "1", "--tool", tool, "--error-exitcode", "1"]
         for tool in ("memcheck", "racecheck", "initcheck")
     ]
     for call in calls:
-        assert call[5:] == [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/gpus"]
+        pytest_of_all = [sys.executable, "-m", "pytest", "-q", "-m", "gpu"]
+        assert call[6:] == [*pytest_of_all, *LEFT_OUT, "tests/gpus"]
+
+
+def test_what_is_left_out_exists():
+    assert all((ROOT / test).is_file() for test in LEFT_OUT[1::2])
 
 
 def test_make_calls_it():
-    text = Path(ROOT / "Makefile").read_text()
-    assert "\nsanitize: $(READY)\n\t$(PYTHON) tests/sanitize.py\n" in text
+    known = {name: value for name, value in environment().items() if not name.startswith("MAKE")}
+    command = ["make", "-n", "sanitize", "PY=python"]
+    done = subprocess.run(command, cwd=ROOT, env=known, capture_output=True, text=True, check=True)
+    assert done.stdout == "python tests/sanitize.py\n"
