@@ -1,7 +1,9 @@
 """Mutants of device code: one small change of the syntax tree each.
 
 Every operator, comparison, constant, mask, cast, branch and choice of a function that Triton
-compiles gives its mutants; signatures, docstrings and what only the compiler sees do not.
+compiles gives its mutants; signatures, docstrings and what only the compiler sees do not. A cast to
+the type that a pointer has, `.to(ptr.dtype.element_ty)`, gives none either: the store would cast,
+so dropping it changes nothing.
 """
 
 from __future__ import annotations

@@ -2,12 +2,16 @@
 
 import ast
 import csv
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import campaign
 import pytest
-from mutants import mutants, sample
-from trial import KILLED, SURVIVED, UNUSABLE, trial
+from mutants import Mutant, mutants, sample
+from trial import KILLED, SURVIVED, UNUSABLE, Result, trial
 
 PACKAGE = Path(__file__).parents[2] / "triton_acts"
 SOURCE = '''
@@ -114,3 +118,41 @@ def test_the_list_of_tests_is_current():
     root = PACKAGE.parent
     assert [test for test in campaign.TESTS if not (root / test).exists()] == []
     assert {name for name in campaign.NAMED if not (PACKAGE / name).exists()} == set()
+
+
+def results(killed, survived=0, unusable=0):
+    verdicts = [KILLED] * killed + [SURVIVED] * survived + [UNUSABLE] * unusable
+    names = [Mutant("a.py", "f", str(i), "", 0, 0) for i in range(len(verdicts))]
+    return {m: Result(v, "why", 1.0) for m, v in zip(names, verdicts, strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("found", "fewest", "code", "line"),
+    [
+        (results(100), 100, 0, "killed 100 of 100: 100.0%, bar 95%"),
+        (results(99, unusable=61), 100, 1, "too few: a score of fewer than 100 says little"),
+        (results(99, unusable=61), 0, 0, "do not end: 61, 38.1%"),
+        (results(94, 6), 100, 1, "killed 94 of 100: 94.0%, bar 95%"),
+        (results(95, 5), 100, 0, "Not tried, out of time: 7"),
+    ],
+)
+def test_the_score_is_of_a_hundred(found, fewest, code, line, capsys):
+    assert campaign._report(found, 7, {}, fewest) == code
+    assert line in capsys.readouterr().out
+
+
+def test_no_trial_begins_when_time_is_over(monkeypatch):
+    """Each look at the clock takes 100 s: the last trial begins after 1,100 s and has 100 left."""
+    limits = []
+
+    def tried(mutant, limit_s):
+        limits.append(limit_s)
+        return Result(KILLED if mutant else SURVIVED, "", 1.0)
+
+    clock = SimpleNamespace(monotonic=partial(next, count(0.0, 100.0)))
+    monkeypatch.setattr(campaign, "time", clock)
+    monkeypatch.setattr(campaign, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
+    monkeypatch.setattr(campaign, "_try", tried)
+    found = dict(campaign._results(list(results(50)), workers=1))
+    assert limits == [720, 240, 240, 240, 240, 240, 100]
+    assert len(found) == 6
