@@ -6,8 +6,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from support import accuracy
+from torch.utils._device import _device_constructors
 
 torch.manual_seed(0)
+_device_constructors()  # remembers torch.empty at first use, which some tests replace for a while
 
 _ANY = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 settings.register_profile("fixed", max_examples=60, derandomize=True, database=None, **_ANY)

@@ -20,6 +20,8 @@ from .registry import Plan, Pointer
 
 __all__ = ["compile_plan"]
 
+_TRIES = 3
+
 
 @dataclass(frozen=True)
 class _StandIn:
@@ -70,7 +72,25 @@ def compile_plan(plan: Plan, arch: str) -> Any:
         backend, options, bound, specialization, options
     )
     source = compiler.ASTSource(kernel, signature, constants, attributes)
+    for _ in range(_TRIES - 1):
+        try:
+            return compiler.compile(source, target=target, options=parsed.__dict__)
+        except Exception as problem:
+            if not _disturbed(problem):
+                raise
     return compiler.compile(source, target=target, options=parsed.__dict__)
+
+
+def _disturbed(problem: BaseException | None) -> bool:
+    """True where threads disturbed each other: CPython 3.11 counts the depth of `ast` in a global.
+
+    A kernel's source is then refused with a SystemError, about once in a thousand compilations.
+    """
+    while problem is not None:
+        if isinstance(problem, SystemError) and "recursion depth" in str(problem):
+            return True
+        problem = problem.__cause__ or problem.__context__
+    return False
 
 
 def _stand_in(value: Any) -> Any:
