@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch._C import _functorch
 from torch._C import _get_tracing_state as tracing_state
-from torch._C import _len_torch_dispatch_stack as dispatch_modes
+from torch._C import _len_torch_dispatch_stack as _dispatch_modes
 from torch._C import _len_torch_function_stack as _function_modes
 from torch.autograd import forward_ad
 from torch.overrides import _get_current_function_mode_stack
@@ -27,7 +27,6 @@ from . import _check, _triton
 __all__ = [
     "CPU_KERNELS",
     "KERNEL_DTYPES",
-    "dispatch_modes",
     "functorch_level",
     "is_compiling",
     "kernel_road",
@@ -35,6 +34,7 @@ __all__ = [
     "stand_ins",
     "tracing_state",
     "transforming",
+    "unseen",
     "untransformed",
     "warn_captured",
 ]
@@ -94,7 +94,7 @@ def untransformed(x: Tensor) -> bool:
     return (
         (kind is Tensor or kind is _Parameter)
         and functorch_level() is None
-        and not dispatch_modes()
+        and not _dispatch_modes()
         and (not _function_modes() or _only_a_default_device())
         and forward_ad._current_level < 0
         and tracing_state() is None
@@ -114,6 +114,15 @@ def transforming() -> bool:
         or tracing_state() is not None
         or torch.compiler.is_compiling()
     )
+
+
+def unseen(x: Tensor) -> bool:
+    """True if nobody but autograd keeps what operators make of x: it may be written over.
+
+    Modes may keep it (selective checkpointing, profilers), and so may subclasses; compilers turn
+    an operator in place into one that is not.
+    """
+    return is_compiling() or (type(x) is Tensor and not _dispatch_modes() and not _function_modes())
 
 
 def _only_a_default_device() -> bool:

@@ -6,7 +6,7 @@ Where kernels run, fresh memory is NaN, so that an element that nobody wrote sho
 import pytest
 import torch
 from support.kernels import fresh_memory_is_nan, launches  # noqa: F401 - fixtures
-from support.subjects import SUBJECTS
+from support.subjects import BRANCHES, SUBJECTS
 
 from triton_acts import _triton
 
@@ -15,9 +15,10 @@ KERNELS = _triton.INTERPRETED or DEVICE == "cuda"
 
 
 def pytest_generate_tests(metafunc):
-    """A test that takes `subject` gets every one of them."""
+    """A test that takes `subject` gets every one of them, marked `branches` the branches too."""
     if "subject" in metafunc.fixturenames:
-        metafunc.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
+        more = BRANCHES if metafunc.definition.get_closest_marker("branches") else []
+        metafunc.parametrize("subject", SUBJECTS + more, ids=lambda subject: subject.name)
 
 
 def pytest_collection_modifyitems(items):

@@ -6,8 +6,10 @@ from itertools import cycle
 import pytest
 import torch
 from support.canaries import Canaries
-from support.gradients import assert_close, evaluate, tensors_of
+from support.gradients import assert_close, evaluate, expected, tensors_of
 from support.kernels import AS_IT_IS
+from support.subjects import BRANCHES
+from support.transforms import close
 
 BASE = (3, 3, 9, 7)  # small: the interpreter takes a millisecond for a line of a kernel
 
@@ -66,6 +68,16 @@ def test_forward_and_backward(subject, layout, dtype, device, launches, runs_ker
         assert (result.shape, result.dtype, result.device) == (x.shape, dtype, x.device)
         assert result.stride() == strides
     assert [(d.shape, d.dtype) for d in dws] == [(w.shape, w.dtype) for w in weights]
+
+
+@pytest.mark.parametrize("branch", BRANCHES, ids=lambda branch: branch.name)
+@pytest.mark.parametrize("layout", ["contiguous", "transposed"])
+def test_other_parameters(branch, layout, device, launches, runs_kernels):
+    """A bias may cancel most of a large scale, so all is in units of the largest value."""
+    tensors = tensors_of(branch, made(layout, torch.float32, device))
+    g = torch.randn_like(tensors[0])
+    close(evaluate(branch.call, tensors, g), expected(branch, tensors, g))
+    assert (len(launches) >= 2) == runs_kernels
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (2, 3, 0), (2, 0, 4)], ids=str)

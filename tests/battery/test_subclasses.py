@@ -12,6 +12,7 @@ from torch.testing._internal.common_subclass import NonWrapperTensor
 from torch.testing._internal.logging_tensor import LoggingTensor
 from torch.testing._internal.two_tensor import TwoTensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 LEARNED = [subject for subject in SUBJECTS if subject.row is not None]
 
@@ -106,6 +107,7 @@ def test_subclasses_as_weights(learned, kind, which, device, launches):
     assert not launches or learned.op == "kaf"
 
 
+@pytest.mark.branches
 @pytest.mark.parametrize("mode", [FunctionMode, DispatchMode], ids=lambda mode: mode.__name__)
 def test_modes(subject, mode, device, launches, runs_kernels):
     leaves, g = inputs(subject, device)
@@ -113,6 +115,38 @@ def test_modes(subject, mode, device, launches, runs_kernels):
         found = eager(subject.call, leaves, g)
     close(found, reference(subject, leaves, g))
     assert bool(launches) == (runs_kernels and subject.op == "kaf")  # an operator of its own
+
+
+class Keeping(DispatchMode):
+    """Keeps every result, and what it was when it came."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        self.seen += [(t, t.clone()) for t in tree_leaves(found) if isinstance(t, torch.Tensor)]
+        return found
+
+
+class KeepingFunctionMode(TorchFunctionMode):
+    """The same of functions."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    __torch_function__ = Keeping.__torch_dispatch__
+
+
+@pytest.mark.branches
+@pytest.mark.parametrize("grad", [True, False], ids=["grad", "no_grad"])
+@pytest.mark.parametrize("mode", [Keeping, KeepingFunctionMode], ids=lambda mode: mode.__name__)
+def test_results_that_a_mode_keeps_stay_as_they_are(subject, mode, grad, device):
+    """As selective checkpointing, profilers and tracers keep them."""
+    leaves, _ = inputs(subject, device)
+    with torch.set_grad_enabled(grad), mode() as kept:
+        subject.call(*(t.requires_grad_(grad) for t in leaves))
+    assert kept.seen
+    for now, then in kept.seen:
+        torch.testing.assert_close(now, then, rtol=0, atol=0, equal_nan=True)
 
 
 def test_a_mode_around_backward_alone(subject, device):

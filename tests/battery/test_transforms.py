@@ -9,13 +9,14 @@ from functools import partial
 import pytest
 import torch
 from support import transforms
-from support.subjects import SUBJECTS
+from support.subjects import BRANCHES, SUBJECTS
 from support.transforms import PLAIN, TRANSFORMS, close, eager, inputs, reference
 
 import triton_acts
 from triton_acts import _triton
 
-LEARNED = [subject for subject in SUBJECTS if subject.row is not None]
+pytestmark = pytest.mark.branches
+LEARNED = [subject for subject in SUBJECTS + BRANCHES if subject.row is not None]
 
 
 def modules(channels):

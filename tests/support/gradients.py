@@ -7,7 +7,7 @@ __all__ = ["assert_close", "evaluate", "expected", "tensors_of"]
 
 def tensors_of(subject, x):
     """x and weights for its channels: a row each, or one where x has no dimension for them."""
-    channels = x.shape[1] if x.dim() > 1 else 1
+    channels = x.shape[subject.channel_dim] if x.dim() > 1 else 1
     return x, *subject.weights(channels, device=x.device)
 
 

@@ -1,6 +1,7 @@
 """What the battery attacks: every form of every public function, beside its plain formula.
 
 An activation that joins `pointwise.ALL` or `ALL_PER_CHANNEL` is in, without a line here.
+`BRANCHES` are the same functions with parameters that take other ways through the composites.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from triton_acts.pointwise import ALL, ALL_PER_CHANNEL, PerChannel, Pointwise
 from triton_acts.pointwise._define import apply
 from triton_acts.pointwise._per_channel import apply_per_channel
 
-__all__ = ["SUBJECTS", "Subject", "along"]
+__all__ = ["BRANCHES", "SUBJECTS", "Subject", "along"]
 
 Function = Callable[..., Tensor]
 
@@ -31,13 +32,14 @@ class Subject:
     Attributes:
         name: for test ids; begins with the op's name.
         op: the op's name.
-        call: the public function, of (x, *weights), channels in dimension 1.
+        call: the public function, of (x, *weights).
         formula: the plain PyTorch definition, of the same arguments: any floating dtype, every
             transform, any order of derivatives. Called in float64 it is the reference.
         row: shape of a channel's row of the weight, or None where there is no weight.
         shared: whether the weight has one row for all channels.
         from_output: whether backward works from the output.
         dictionary: KAF's.
+        channel_dim: the dimension of x that rows of the weight run along.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Subject:
     shared: bool = False
     from_output: bool = False
     dictionary: Dictionary | None = None
+    channel_dim: int = 1
 
     def weights(
         self, channels: int, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
@@ -59,43 +62,38 @@ class Subject:
         return (torch.randn(rows, *self.row, dtype=dtype, device=device),)
 
 
-def along(w: Tensor, x: Tensor) -> Tensor:
-    """A weight of [C] or [1], broadcasting along x's dimension 1."""
+def along(w: Tensor, x: Tensor, channel_dim: int = 1) -> Tensor:
+    """A weight of [C] or [1], broadcasting along x's channels."""
     if w.shape[0] == 1:
         return w if x.dim() else w.view(())
-    return w.view(-1, *[1] * (x.dim() - 2))
+    return w.view(-1, *[1] * (x.dim() - 1 - channel_dim % x.dim()))
 
 
-def _pointwise(op: Pointwise) -> list[Subject]:
-    public = getattr(triton_acts, op.name, None)
-    found = []
-    for save in ("input", "output"):
+def _pointwise(
+    op: Pointwise, suffix: str, save: str = "input", params: tuple[float, ...] = ()
+) -> Subject:
+    public, values = getattr(triton_acts, op.name, None), params or op.defaults
 
-        def call(x: Tensor, save: str = save) -> Tensor:
-            return public(x, save=save) if public else apply(op, x, op.defaults, save)
+    def call(x: Tensor) -> Tensor:
+        return public(x, *params, save=save) if public else apply(op, x, values, save)
 
-        def formula(x: Tensor) -> Tensor:
-            return op.composite(x, *op.defaults)
+    def formula(x: Tensor) -> Tensor:
+        return op.composite(x, *values)
 
-        suffix = "" if save == "input" else " from output"
-        output = save == "output"
-        found.append(Subject(f"{op.name}{suffix}", op.name, call, formula, from_output=output))
-    return found
+    return Subject(op.name + suffix, op.name, call, formula, from_output=save == "output")
 
 
-def _per_channel(op: PerChannel) -> list[Subject]:
+def _per_channel(op: PerChannel, suffix: str, shared: bool, channel_dim: int = 1) -> Subject:
     public = getattr(triton_acts, op.name, None)
 
     def call(x: Tensor, w: Tensor) -> Tensor:
-        return public(x, w) if public else apply_per_channel(op, x, w, 1)
+        return public(x, w, channel_dim) if public else apply_per_channel(op, x, w, channel_dim)
 
     def formula(x: Tensor, w: Tensor) -> Tensor:
-        return op.composite(x, along(w, x))
+        return op.composite(x, along(w, x, channel_dim))
 
-    return [
-        Subject(f"{op.name} {how}", op.name, call, formula, (), shared)
-        for how, shared in (("per channel", False), ("one weight", True))
-    ]
+    name = f"{op.name} {suffix}"
+    return Subject(name, op.name, call, formula, (), shared, channel_dim=channel_dim)
 
 
 def _kaf(name: str, nodes: int, *, shared: bool = False, free: bool = False) -> Subject:
@@ -118,12 +116,43 @@ def _kaf(name: str, nodes: int, *, shared: bool = False, free: bool = False) -> 
     return Subject(f"kaf {name}", "kaf", call, formula, (nodes,), shared, dictionary=dictionary)
 
 
+def _kaf_elsewhere(
+    nodes: int, grid: tuple[float, float], gamma: float, channel_dim: int
+) -> Subject:
+    own = checked_grid("kaf", grid, gamma, nodes)
+
+    def call(x: Tensor, alpha: Tensor) -> Tensor:  # with a name, which torch.jit asks for
+        return triton_acts.kaf(x, alpha, grid=grid, gamma=gamma, channel_dim=channel_dim)
+
+    formula = partial(definition, dictionary=own, channel_dim=channel_dim)
+    name = f"kaf of {grid} along {channel_dim}"
+    return Subject(name, "kaf", call, formula, (nodes,), dictionary=own, channel_dim=channel_dim)
+
+
 SUBJECTS: list[Subject] = [
-    *(subject for op in ALL for subject in _pointwise(op)),
-    *(subject for op in ALL_PER_CHANNEL for subject in _per_channel(op)),
+    *(_pointwise(op, "") for op in ALL),
+    *(_pointwise(op, " from output", "output") for op in ALL),
+    *(_per_channel(op, "per channel", shared=False) for op in ALL_PER_CHANNEL),
+    *(_per_channel(op, "one weight", shared=True) for op in ALL_PER_CHANNEL),
     _kaf("d20", 20),
     _kaf("d20 one row", 20, shared=True),
     _kaf("few nodes", 3),
     _kaf("many anchors", 41),
     _kaf("free nodes", 7, free=True),
+]
+
+# Parameters that take other ways through the composites, their values within float16; of another
+# op its last example
+_OTHER = {"scaled_sigmoid": [(4.0, 1.0), (1e5, -49999.0)], "penalized_tanh": [(-0.5,), (2.0,)]}
+_ACROSS = -2  # neither the default nor a dimension that all shapes count alike
+
+# The same functions with other parameters, for tests that are marked `branches`
+BRANCHES: list[Subject] = [
+    *(
+        _pointwise(op, f" of {params}", params=params)
+        for op in ALL
+        for params in _OTHER.get(op.name, op.examples[-1:])
+    ),
+    *(_per_channel(op, f"along {_ACROSS}", False, _ACROSS) for op in ALL_PER_CHANNEL),
+    _kaf_elsewhere(3, (-1.0, 2.0), 0.5, _ACROSS),
 ]

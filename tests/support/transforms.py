@@ -20,7 +20,8 @@ __all__ = ["PLAIN", "TRANSFORMS", "close", "eager", "inputs", "reference"]
 
 def inputs(subject, device, shape=(3, 4)):
     """(x, *weights) and g in float32."""
-    leaves = (2 * torch.randn(shape, device=device), *subject.weights(shape[1], device=device))
+    weights = subject.weights(shape[subject.channel_dim], device=device)
+    leaves = (2 * torch.randn(shape, device=device), *weights)
     return leaves, torch.randn(shape, device=device)
 
 
@@ -64,10 +65,15 @@ def _batched(f, leaves, g):
 
 
 def _checkpointed(f, leaves, g, **options):
-    def between(x, *rest):
-        return f(x + 0, *rest) * 1
+    """Between operators, the last of which saves f's result: all of f is computed again."""
 
-    return _parameters(partial(checkpoint, between, **options), leaves, g)
+    def between(one, x, *rest):
+        return f(x + 0, *rest) * one
+
+    def whole(x, *rest):
+        return checkpoint(between, torch.ones_like(x, requires_grad=True), x, *rest, **options)
+
+    return _parameters(whole, leaves, g)
 
 
 def _selective(f, leaves, g, policy):

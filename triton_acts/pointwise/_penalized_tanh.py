@@ -12,7 +12,7 @@ from torch.overrides import handle_torch_function
 
 from triton_acts import _check, _dispatch
 from triton_acts import math as _math
-from triton_acts._dispatch import functorch_level, tracing_state
+from triton_acts._dispatch import functorch_level, tracing_state, unseen
 from triton_acts._triton import jit, tl
 
 from ._define import Pointwise, apply
@@ -45,7 +45,7 @@ def _penalized_tanh_slope_from_output(y, a, one):
 
 def _composite(x: Tensor, a: float) -> Tensor:
     t = x.tanh()
-    if a < 0 or _grad_enabled() or tracing_state() is not None:
+    if a < 0 or _grad_enabled() or tracing_state() is not None or not unseen(x):
         return _leaky_relu(t, a)
     return _leaky_relu_(t, a)  # nobody keeps t; in place refuses a < 0
 

@@ -13,7 +13,7 @@ from torch.overrides import handle_torch_function
 
 from triton_acts import _check, _dispatch
 from triton_acts import math as _math
-from triton_acts._dispatch import dispatch_modes, is_compiling, tracing_state
+from triton_acts._dispatch import tracing_state, unseen
 from triton_acts._triton import jit, tl
 
 from ._define import Pointwise, apply
@@ -56,15 +56,16 @@ def _scaled_sigmoid_slope_from_output(y, scale, bias, one):
 def _composite(x: Tensor, scale: float, bias: float) -> Tensor:
     if bias == -scale / 2:
         half = x * 0.5
-        # in place where nobody keeps a result: autograd does not, modes and subclasses may
-        unseen = is_compiling() or (type(x) is Tensor and not dispatch_modes())
-        t = half.tanh_() if unseen else half.tanh()
+        if not unseen(x):
+            return half.tanh() * (scale / 2)
+        t = half.tanh_()
         if _grad_enabled() or tracing_state() is not None:
             return t * (scale / 2)
         return t.mul_(scale / 2)
     if -_HALF_MAX <= scale <= _HALF_MAX:
         return torch.rsub(x.sigmoid(), bias, alpha=-scale)  # one operator; refuses what overflows
-    return x.sigmoid().mul(scale).add_(bias)
+    wide = torch.promote_types(x.dtype, torch.float32)
+    return torch.rsub(x.to(wide).sigmoid(), bias, alpha=-scale).to(x.dtype)
 
 
 def _derivative(x: Tensor, scale: float, bias: float) -> Tensor:
