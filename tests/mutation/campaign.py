@@ -1,7 +1,7 @@
 """Do the tests notice small changes of the device code?
 
 Mutants are sampled with a fixed seed and run in Triton's interpreter. The score is the share of
-killed ones among those that run; equivalents.csv names, with a proof, those that nothing can notice.
+killed ones among those that run; equivalents.csv has, with a proof, those that nothing can notice.
 It takes 20 minutes at most, and fails where they were not enough to count 100 mutants.
 """
 
