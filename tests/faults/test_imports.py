@@ -82,6 +82,44 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     assert output(code) == "0"
 
 
+AGAIN = """
+import gc, importlib, sys, torch, triton_acts
+from triton_acts.dictionary import _op
+x, alpha = torch.randn(2, 3), torch.randn(3, 20)
+nodes = torch.linspace(-3, 3, 20)
+def step():
+    import triton_acts
+    leaves = [t.clone().requires_grad_() for t in (x, alpha)]
+    made = torch.utils.checkpoint.checkpoint(triton_acts.kaf, *leaves, use_reentrant=False)
+    own = torch.ops.triton_acts.kaf(*leaves, None, -3.0, 3.0, 10.0, 1)
+    return [made.detach(), *torch.autograd.grad(made.sum() + own.sum(), leaves)]
+expected, old = step(), triton_acts.kaf
+def check(found):
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b)
+importlib.reload(_op)
+check(step())
+for keep in (True, False):
+    if not keep:
+        del old, _op, triton_acts
+    for name in [name for name in sys.modules if name.split('.')[0] == 'triton_acts']:
+        del sys.modules[name]
+    gc.collect()
+    check(step())
+    import triton_acts
+    if keep:
+        check([old(x, alpha)] + expected[1:])
+gc.collect()
+check(step())
+print('the same')
+"""
+
+
+def test_reloaded_and_imported_again():
+    """As notebooks and test runners do; operators are registered for the whole process."""
+    assert output(AGAIN) == "the same"
+
+
 AT_ONCE = """
 import os, sys, torch, triton, triton.language
 torch.set_num_threads(1)

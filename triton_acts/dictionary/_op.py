@@ -19,13 +19,7 @@ from ._gridding import Grid
 
 __all__ = ["call"]
 
-_LIBRARY = torch.library.Library("triton_acts", "FRAGMENT")
 _DICTIONARY = "Tensor? nodes, float lo, float hi, float gamma, int channel_dim"
-_LIBRARY.define(f"kaf(Tensor x, Tensor alpha, {_DICTIONARY}) -> Tensor")
-_LIBRARY.define(
-    f"kaf_backward(Tensor x, Tensor alpha, Tensor g, {_DICTIONARY}, bool need_dx, "
-    f"bool need_dalpha) -> (Tensor, Tensor)"
-)
 
 
 def _dictionary(
@@ -120,14 +114,29 @@ def _vmap(
     return torch.stack([op(*tensors, lo, hi, gamma, channel_dim) for tensors in each]), 0
 
 
-for _name, _function in (("kaf", _kaf), ("kaf_backward", _kaf_backward)):
-    _LIBRARY.impl(_name, _function, "CompositeExplicitAutograd")
-torch.library.register_fake("triton_acts::kaf", _fake, lib=_LIBRARY)
-torch.library.register_fake("triton_acts::kaf_backward", _fake_backward, lib=_LIBRARY)
-torch.library.register_autograd(
-    "triton_acts::kaf", _autograd, setup_context=_setup_context, lib=_LIBRARY
-)
-torch.library.register_vmap("triton_acts::kaf", _vmap, lib=_LIBRARY)
+def _registered() -> torch.library.Library:
+    """The library of both operators, which it holds for as long as it lives."""
+    own = torch.library.Library("triton_acts", "FRAGMENT")
+    own.define(f"kaf(Tensor x, Tensor alpha, {_DICTIONARY}) -> Tensor")
+    own.define(
+        f"kaf_backward(Tensor x, Tensor alpha, Tensor g, {_DICTIONARY}, bool need_dx, "
+        f"bool need_dalpha) -> (Tensor, Tensor)"
+    )
+    own.impl("kaf", _kaf, "CompositeExplicitAutograd")
+    own.impl("kaf_backward", _kaf_backward, "CompositeExplicitAutograd")
+    torch.library.register_fake("triton_acts::kaf", _fake, lib=own)
+    torch.library.register_fake("triton_acts::kaf_backward", _fake_backward, lib=own)
+    torch.library.register_autograd(
+        "triton_acts::kaf", _autograd, setup_context=_setup_context, lib=own
+    )
+    torch.library.register_vmap("triton_acts::kaf", _vmap, lib=own)
+    return own
+
+
+# A process registers an operator once: where this file is imported anew, the operators remain those
+# of its first import, which they keep alive, and a reload leaves the name of their library alone.
+if not hasattr(torch.ops.triton_acts, "kaf"):
+    _LIBRARY = _registered()
 
 
 def call(x: Tensor, alpha: Tensor, dictionary: Dictionary, channel_dim: int) -> Tensor:
