@@ -1,4 +1,4 @@
-"""What users meet: arguments, errors, modules, torch.compile, export."""
+"""What users meet: arguments, errors, modules, torch.compile."""
 
 import copy
 import io
@@ -217,39 +217,6 @@ def test_compiles_as_one_graph_and_fuses(name):
     x = torch.randn(6, 4, requires_grad=True)
     gradients = [torch.autograd.grad(g(x).sum(), x)[0] for g in (compiled, neighbours)]
     torch.testing.assert_close(*gradients)
-
-
-@pytest.mark.parametrize("name", CALLS)
-def test_exports(name):
-    f = CALLS[name]
-    model = f if isinstance(f, torch.nn.Module) else torch.nn.Sequential(Wrapped(f))
-    x = torch.randn(3, 4)
-    exported = torch.export.export(model, (x,))
-    torch.testing.assert_close(exported.module()(x), f(x))
-
-
-class Wrapped(torch.nn.Module):
-    """A function as a module."""
-
-    def __init__(self, f):
-        super().__init__()
-        self.f = f
-
-    def forward(self, x):
-        return self.f(x)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-def test_autocast_keeps_the_dtype(dtype):
-    """Nothing in the composites is on autocast's lists."""
-    for inner in (torch.float32, dtype):
-        x = torch.randn(4, 4, dtype=inner, requires_grad=True)
-        a = torch.rand(4, requires_grad=True)
-        with torch.autocast("cpu", dtype):
-            for y in (ta.scaled_sigmoid(x), ta.penalized_tanh(x), ta.penalized_tanh(x, a)):
-                assert y.dtype is inner
-                (dx,) = torch.autograd.grad(y.sum(), x)
-                assert dx.dtype is inner
 
 
 def test_dtypes_and_shapes_are_kept():

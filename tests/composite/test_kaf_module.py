@@ -293,18 +293,6 @@ def test_from_meta(init):
     assert_defined(module)
 
 
-def test_from_meta_by_loading():
-    state = other().state_dict()
-    for assign in (False, True):
-        with torch.device("meta"):
-            module = ta.KAF(4)
-        if not assign:
-            module.to_empty(device="cpu")
-        module.load_state_dict(state, assign=assign)
-        assert values(module) == values(other())
-        assert_defined(module)
-
-
 def test_meta_state_dicts_keep_the_dictionary():
     with torch.device("meta"):
         state = ta.KAF(4).state_dict()

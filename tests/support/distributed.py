@@ -23,30 +23,12 @@ from torch.distributed.tensor import (
 
 import triton_acts
 
-from .subjects import SUBJECTS, along
+from .networks import Formula
+from .subjects import SUBJECTS
 from .transforms import close, inputs, reference
 
 WORLD = 2
 LIMIT = datetime.timedelta(seconds=120)
-
-
-class FormulaOf(torch.nn.Module):
-    """One of the package's modules, computed by the plain formula of its function."""
-
-    def __init__(self, module):
-        super().__init__()
-        self.module = module
-
-    def forward(self, x):
-        formulas = {subject.name: subject.formula for subject in SUBJECTS}
-        if isinstance(self.module, triton_acts.KAF):
-            return formulas["kaf d20"](x, self.module.alpha)
-        if isinstance(self.module, triton_acts.ScaledSigmoid):
-            return formulas["scaled_sigmoid"](x)
-        a = self.module.a
-        if isinstance(a, float):
-            return formulas["penalized_tanh"](x)
-        return torch.where(x > 0, x.tanh(), along(a, x) * x.tanh())
 
 
 def model():
@@ -79,7 +61,7 @@ def data_parallel(rank, wrap):
     """Each process has half of the batch; parameters become those of a plain float64 model."""
     x, target = torch.randn(2, 2 * WORLD, 6, generator=torch.Generator().manual_seed(2))
     plain = torch.nn.Sequential(
-        *(FormulaOf(m) if i % 2 else m for i, m in enumerate(copy.deepcopy(model())))
+        *(Formula(m) if i % 2 else m for i, m in enumerate(copy.deepcopy(model())))
     )
     for part in plain.modules():  # also what a module keeps in float32 by itself
         for name, p in part.named_parameters(recurse=False):

@@ -7,7 +7,7 @@ import triton_acts as ta
 from triton_acts.dictionary._composite import definition
 from triton_acts.dictionary._kaf import checked_grid
 
-__all__ = ["CHANNELS", "Net", "Plain", "activations", "batch", "gradients", "pair"]
+__all__ = ["CHANNELS", "Formula", "Net", "Plain", "activations", "batch", "gradients", "pair"]
 
 CHANNELS = 6
 

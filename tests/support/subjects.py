@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 import triton_acts
-from triton_acts.dictionary._composite import Dictionary, Nodes, definition
+from triton_acts.dictionary._composite import Dictionary, Nodes, along, definition
 from triton_acts.dictionary._kaf import checked_grid
 from triton_acts.pointwise import ALL, ALL_PER_CHANNEL, PerChannel, Pointwise
 from triton_acts.pointwise._define import apply
 from triton_acts.pointwise._per_channel import apply_per_channel
 
-__all__ = ["BRANCHES", "SUBJECTS", "Subject", "along"]
+__all__ = ["BRANCHES", "SUBJECTS", "Subject"]
 
 Function = Callable[..., Tensor]
 
@@ -60,13 +60,6 @@ class Subject:
             return ()
         rows = 1 if self.shared else channels
         return (torch.randn(rows, *self.row, dtype=dtype, device=device),)
-
-
-def along(w: Tensor, x: Tensor, channel_dim: int = 1) -> Tensor:
-    """A weight of [C] or [1], broadcasting along x's channels."""
-    if w.shape[0] == 1:
-        return w if x.dim() else w.view(())
-    return w.view(-1, *[1] * (x.dim() - 1 - channel_dim % x.dim()))
 
 
 def _pointwise(

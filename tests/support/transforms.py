@@ -15,6 +15,8 @@ from torch.utils.checkpoint import (
     create_selective_checkpoint_contexts,
 )
 
+from .gradients import evaluate as eager
+
 __all__ = ["PLAIN", "TRANSFORMS", "close", "eager", "inputs", "reference"]
 
 
@@ -37,13 +39,6 @@ def close(found, expected, rtol=2e-5):
         assert a.shape == b.shape
         atol = rtol * max(1.0, b.abs().max().item())
         torch.testing.assert_close(a.double(), b.double(), rtol=0, atol=atol)
-
-
-def eager(f, leaves, g):
-    """Forward and backward."""
-    leaves = [t.detach().clone().requires_grad_() for t in leaves]
-    y = f(*leaves)
-    return y.detach(), *torch.autograd.grad(y, leaves, g)
 
 
 def _parameters(f, leaves, g):
