@@ -146,7 +146,8 @@ def test_nothing_is_written_outside(subject, shape, offset, device, runs_kernels
     assert_close(subject, found, plain, g, runs_kernels)
     canaries.check()
     assert all(torch.equal(a, b) for a, b in zip(inputs, (*tensors, g), strict=True))
-    assert len(canaries.buffers) >= len(inputs) + 2 * runs_kernels
+    watched = len(canaries.buffers) - len(inputs)  # y and dx, but those that operators allocate
+    assert watched >= 2 if runs_kernels or subject.dictionary else watched == 0
 
 
 def test_fresh_memory_is_nan(device):

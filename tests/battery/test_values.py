@@ -61,9 +61,9 @@ def bounds(subject, tensors, right, kernels):
 def check(subject, tensors, kernels, weights_too=True):
     """y, dx and the weights' gradients against float64; NaN where the reference has it."""
     found, right = evaluate(subject.call, tensors), expected(subject, tensors)
-    for value, reference, bound in zip(
-        found, right, bounds(subject, tensors, right, kernels), strict=False
-    ):
+    assert len(found) == len(right) == 1 + len(tensors)
+    limits = bounds(subject, tensors, right, kernels)
+    for value, reference, bound in zip(found, right, limits, strict=False):
         if value.shape != tensors[0].shape and not weights_too:
             continue
         assert torch.equal(value.isnan(), reference.isnan())

@@ -5,17 +5,12 @@ from support.config_files import names
 from support.fresh import output
 
 EVERY_OP = """
+from support.transforms import close, eager, inputs, reference
 def every_op():
     torch.manual_seed(0)
     for subject in SUBJECTS:
-        x, weights = torch.randn(4, 5, 6, requires_grad=True), subject.weights(5)
-        y = subject.call(x, *weights)
-        expected = subject.formula(x, *weights)
-        torch.testing.assert_close(y, expected)
-        for result in (y, expected):
-            x.grad = None
-            result.sum().backward(retain_graph=True)
-            assert x.grad.isfinite().all() and x.grad.abs().sum() > 0, subject.name
+        leaves, g = inputs(subject, 'cpu', (4, 5, 6))
+        close(eager(subject.call, leaves, g), reference(subject, leaves, g))
     return len(SUBJECTS)
 """
 NO_TRITON = """
@@ -123,6 +118,7 @@ def test_reloaded_and_imported_again():
 AT_ONCE = """
 import os, sys, torch, triton, triton.language
 torch.set_num_threads(1)
+sys.pycache_prefix = os.environ['BYTECODE']  # empty: all compile the package and write its bytecode
 ready, go = os.pipe()
 pids = []
 for n in range(50):
@@ -152,12 +148,14 @@ print(sum(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids))
 
 
 def test_fifty_processes_import_at_once(tmp_path):
-    """And all find the same corrupt file, which one of them moves.
+    """And all write its bytecode, and find the same corrupt file, which one of them moves.
 
     They are forks of one that has imported torch and Triton: those imports take minutes of CPU.
     """
     configs = tmp_path / "configs"
     configs.mkdir(mode=0o700)
     (configs / "toy.json").write_text("{")
-    assert output(AT_ONCE, TRITON_ACTS_CONFIG_DIR=configs, PYTHONDONTWRITEBYTECODE="") == "0"
+    folders = {"TRITON_ACTS_CONFIG_DIR": configs, "BYTECODE": tmp_path / "bytecode"}
+    assert output(AT_ONCE, **folders, PYTHONDONTWRITEBYTECODE="") == "0"
+    assert list(tmp_path.rglob("bytecode/**/triton_acts/__init__.*.pyc"))
     assert names(configs) == {"toy.json.corrupt-1", "toy.json.lock"}

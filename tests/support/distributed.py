@@ -51,10 +51,7 @@ def trained(net, x, target):
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     torch.nn.functional.mse_loss(net(x), target).backward()
     optimizer.step()
-    return [
-        (p.full_tensor() if isinstance(p, DTensor) else p).detach().double()
-        for p in net.parameters()
-    ]
+    return [(p.full_tensor() if isinstance(p, DTensor) else p).detach() for p in net.parameters()]
 
 
 def data_parallel(rank, wrap):
@@ -69,7 +66,7 @@ def data_parallel(rank, wrap):
     own = slice(2 * rank, 2 * rank + 2)
     found = trained(wrap(model()), x[own], target[own])
     close(found, trained(plain, x.double(), target.double()))
-    before = [p.detach().double() for p in model().parameters()]
+    before = [p.detach() for p in model().parameters()]
     assert all((a != b).any() for a, b in zip(found, before, strict=True))
 
 

@@ -32,11 +32,14 @@ def reference(subject, leaves, g):
     return eager(subject.formula, [t.double() for t in leaves], g.double())
 
 
-def close(found, expected, rtol=2e-5):
-    """Each tensor in units of its largest value: a sum's rounding is that of its largest terms."""
+def close(found, expected, rtol=2e-5, dtype=torch.float32):
+    """Each tensor in units of its largest value: a sum's rounding is that of its largest terms.
+
+    What is found has the leaves' dtype, which float64's reference does not say.
+    """
     assert len(found) == len(expected)
     for a, b in zip(found, expected, strict=True):
-        assert a.shape == b.shape
+        assert (a.shape, a.dtype) == (b.shape, dtype)
         atol = rtol * max(1.0, b.abs().max().item())
         torch.testing.assert_close(a.double(), b.double(), rtol=0, atol=atol)
 
