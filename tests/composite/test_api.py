@@ -4,12 +4,15 @@ import copy
 import io
 import itertools
 import pickle
+import re
 import warnings
 
 import pytest
 import torch
+from torch._inductor.utils import run_and_get_code
 
 import triton_acts as ta
+from triton_acts import _dispatch
 
 FUNCTIONS = pytest.mark.parametrize(
     "f", [ta.scaled_sigmoid, ta.penalized_tanh], ids=lambda f: f.__name__
@@ -234,3 +237,31 @@ def test_parameters_beyond_half_precision():
     torch.testing.assert_close(ta.scaled_sigmoid(x, 1e5, 0.5), 1e5 * torch.sigmoid(x) + 0.5)
     torch.testing.assert_close(ta.scaled_sigmoid(x, 1.0, 1e5), torch.sigmoid(x) + 1e5)
     assert ta.scaled_sigmoid(x.float(), 3e38, 3e38)[2] == torch.inf
+
+
+def test_plain_tensors_are_not_asked_what_they_stand_for(monkeypatch):
+    """That costs half a tanh of 8 elements."""
+
+    def asked(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(_dispatch, "stand_ins", asked)
+    x, weights = torch.randn(2, 4), torch.randn(4, 20, requires_grad=True)
+    for f in (ta.scaled_sigmoid, ta.penalized_tanh, ta.KAF(4)):
+        f(x)
+    ta.kaf(x, weights)
+    ta.penalized_tanh(x, torch.nn.Parameter(torch.ones(4)))
+
+
+@FUNCTIONS
+def test_compiled_scalars_that_change_stay_float32(f):
+    """Dynamo makes a float64 input of the second value; it becomes a constant of its own graph."""
+    torch._dynamo.reset()
+    compiled, x = torch.compile(f, fullgraph=True), torch.randn(33)
+    for value in (0.5, 0.75):
+        y, code = run_and_get_code(compiled, x, value)
+        torch.testing.assert_close(y, f(x, value))
+        assert y.dtype is torch.float32
+        assert code
+        assert "at::vec::Vectorized<float>" in code[0]
+        assert not re.findall(r"\bdouble\b|fp64|float64", code[0])

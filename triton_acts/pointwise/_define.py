@@ -102,7 +102,7 @@ def apply(op: Pointwise, x: Tensor, params: tuple[Any, ...], save: str = "input"
     ) or not _dispatch.kernel_road(op.name, x):
         try:
             return op.composite(x, *params)
-        except RuntimeError:
+        except RuntimeError:  # of an operator that has no nested tensors, or no ZeroTensors
             _check.reject_without_memory(op.name, x=x)
             raise
     if x.requires_grad and torch.is_grad_enabled():

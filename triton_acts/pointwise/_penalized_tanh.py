@@ -115,7 +115,8 @@ def penalized_tanh(
         x: any shape and strides; float16, bfloat16, float32 or float64.
         a: slope of the negative side, a finite real number, or a floating tensor of shape (1,) or
             (C,) that may require gradients. It is used in float32; its gradient comes in its own
-            dtype from a deterministic sum in float32.
+            dtype from a deterministic sum in float32. Every number is a graph of its own under
+            torch.compile, which gives up after 8: what changes is better a tensor.
         channel_dim: the dimension of x that a tensor `a` of C > 1 elements runs along.
         save: what the GPU kernel keeps for backward. "output" lets a following layer share the
             tensor, at a price in accuracy: the derivative is then off by up to 2 ULP of 1 and 0 in
@@ -126,7 +127,8 @@ def penalized_tanh(
 
     Raises:
         TypeError: x or a is not a strided tensor of a real floating dtype, a is no real number, or
-            channel_dim no int.
+            channel_dim no int; x or a is a nested tensor or a ZeroTensor and an operator has no way
+            with these.
         ValueError: a is not finite in float32; a tensor a has a wrong shape or device; channel_dim
             is out of range; save is unknown, or is "output" with a <= 0 or a tensor a.
 

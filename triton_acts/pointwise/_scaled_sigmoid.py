@@ -98,7 +98,8 @@ def scaled_sigmoid(
 
     Args:
         x: any shape and strides; float16, bfloat16, float32 or float64.
-        scale: height of the curve, a finite real number; 4 gives slope 1 at the origin.
+        scale: height of the curve, a finite real number; 4 gives slope 1 at the origin. Every value
+            is a graph of its own under torch.compile, which gives up after 8.
         bias: value at minus infinity, a finite real number; None means `-scale / 2`, zero-centred.
         save: what the GPU kernel keeps for backward. "output" lets a following layer share the
             tensor, at a price in accuracy: the derivative is then off by up to 2 ULP of 1 (times
@@ -109,7 +110,7 @@ def scaled_sigmoid(
 
     Raises:
         TypeError: x is not a strided tensor of a real floating dtype, or scale or bias is no real
-            number.
+            number; x is a nested tensor or a ZeroTensor and an operator has no way with these.
         ValueError: scale or bias is not finite in float32, save is unknown, or save is "output"
             with scale 0.
 
