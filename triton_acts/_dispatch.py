@@ -8,6 +8,7 @@ plain strided tensor on a GPU, outside every transform, mode and trace.
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -45,7 +46,7 @@ functorch_level = _functorch.peek_interpreter_stack
 _legacy_batched = _functorch.is_legacy_batchedtensor
 _Parameter = torch.nn.Parameter
 is_compiling = torch.compiler.is_dynamo_compiling  # others trace under a mode
-_INNER = tuple(f"{Path(str(module.__file__)).parent}/" for module in (torch, _check))
+_INNER = tuple(str(Path(file).parent) + os.sep for file in (torch.__file__, __file__))
 CPU_KERNELS = _triton.INTERPRETED  # CPU tensors take the kernel road, through Triton's interpreter
 
 

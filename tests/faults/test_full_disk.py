@@ -121,6 +121,16 @@ def test_a_file_that_does_not_fit_leaves_the_old_one(tmp_path, write):
     assert "new" in file.read_text()
 
 
+def test_an_error_that_names_its_files_keeps_them(tmp_path):
+    folder = tmp_path / "table.csv"
+    folder.mkdir()
+    with pytest.raises(IsADirectoryError) as said:
+        write_text(folder, "new")
+    assert said.value.filename.endswith(".tmp")
+    assert said.value.filename2 == str(folder)
+    assert names(tmp_path) == {"table.csv"}
+
+
 def test_the_users_file_leaves_the_old_one(tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_ACTS_CONFIG_DIR", str(tmp_path / "configs"))
     path = store.update_user("toy", GPU, PROVENANCE, {})

@@ -73,7 +73,7 @@ def kaf(
 
     Raises:
         TypeError: x, alpha or nodes is not a strided tensor of a real floating dtype, or a number
-            is none.
+            is none; one is a nested tensor, or a ZeroTensor that an operator has no way with.
         ValueError: alpha is not [C, D] or [1, D] for x's C channels, or D < 2; channel_dim is out
             of range (a single row needs none); grid is not increasing; gamma is not positive and
             finite, or beyond float32 with this grid; nodes comes with a grid, without gamma,
@@ -83,7 +83,8 @@ def kaf(
     Lee, 2004): for gamma delta^2 from 1/16 to 4 and up to 256 nodes, the error is below 1e-5
     relative to `sum_i |alpha_i| exp(..)` within the grid, and to its largest value anywhere.
     """
-    if _dispatch.stand_ins(x, alpha, nodes):
+    tensors = type(x) is Tensor and isinstance(alpha, Tensor) and nodes is None
+    if not tensors and _dispatch.stand_ins(x, alpha, nodes):
         options: Any = {"gamma": gamma, "nodes": nodes, "channel_dim": channel_dim}
         if grid is not DEFAULT_GRID:  # which nodes allow by identity
             options["grid"] = grid

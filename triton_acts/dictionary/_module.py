@@ -155,11 +155,12 @@ class KAF(torch.nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Applies the activation to x, of any shape with the channels in `channel_dim`."""
-        d = self._current()
-        if _dispatch.stand_ins(x, self.alpha):  # which record numbers, but no dictionary
+        d, alpha = self._current(), self.alpha
+        tensors = type(x) is Tensor and isinstance(alpha, Tensor)
+        if not tensors and _dispatch.stand_ins(x, alpha):  # which record numbers, but no dictionary
             bounds = d.lo, d.hi
-            return kaf(x, self.alpha, grid=bounds, gamma=d.gamma, channel_dim=self.channel_dim)
-        return apply(x, self.alpha, d, self.channel_dim)
+            return kaf(x, alpha, grid=bounds, gamma=d.gamma, channel_dim=self.channel_dim)
+        return apply(x, alpha, d, self.channel_dim)
 
     def _current(self) -> Grid:
         """The dictionary, read anew after somebody wrote to its buffers or replaced them.
@@ -181,14 +182,15 @@ class KAF(torch.nn.Module):
 
     def extra_repr(self) -> str:
         """The arguments, as in the constructor; nine digits are all that float32 has."""
+        unfilled = ""
         try:
             d = self._current()
         except (TypeError, ValueError):  # memory of `to_empty` that nobody has filled yet
-            d = self._dictionary
+            d, unfilled = self._dictionary, ", buffers not filled"
         return (
             f"num_channels={self.alpha.shape[0]}, num_nodes={d.num_nodes}, "
             f"grid=({d.lo:.9g}, {d.hi:.9g}), gamma={d.gamma:.9g}, init={self.init!r}, "
-            f"eps={self.eps:g}, channel_dim={self.channel_dim}"
+            f"eps={self.eps:g}, channel_dim={self.channel_dim}{unfilled}"
         )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:

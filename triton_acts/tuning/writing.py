@@ -42,6 +42,7 @@ def _replace(file: Path, fill: Callable[[TextIO], object]) -> None:
     except BaseException as error:
         with suppress(FileNotFoundError):
             Path(temporary).unlink()
-        if isinstance(error, OSError) and error.errno:  # one of a write does not know its file
+        # one of a write does not know its file
+        if isinstance(error, OSError) and error.errno and error.filename is None:
             raise OSError(error.errno, error.strerror, str(file)) from error
         raise

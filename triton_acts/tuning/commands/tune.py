@@ -102,7 +102,7 @@ def _measure(args: argparse.Namespace, ops: Sequence[str]) -> int:
     device, todo = here(), jobs(ops)
     folder = args.records or records_folder()
     if not args.records:
-        make_private(folder)  # in the user's cache, beside the files of block sizes
+        make_private(folder)  # the user's alone, in the cache as in a checkout
     sys.stderr.write(
         f"Tuning {device.slug}: {len(todo)} keys and sizes in at most {args.budget:.0f} s, the "
         "most used first. Ctrl-C keeps what was measured.\n"
