@@ -9,7 +9,6 @@ from functools import partial
 
 import pytest
 import torch
-from support import transforms
 from support.subjects import BRANCHES, SUBJECTS
 from support.transforms import PLAIN, TRANSFORMS, close, eager, inputs, reference
 
@@ -100,7 +99,7 @@ def test_vmap_over_x(subject, dim, device, launches):
     expected = [torch.stack(column) for column in zip(*every, strict=True)]
     axes = (dim, *[None] * len(weights))
     close((torch.vmap(subject.call, axes)(batch, *weights),), expected[:1])
-    each = torch.vmap(lambda *leaves: transforms.TRANSFORMS["grad"](subject.call, leaves, g), axes)
+    each = torch.vmap(lambda *leaves: TRANSFORMS["grad"](subject.call, leaves, g), axes)
     close(each(batch, *weights), expected)
     assert not launches
 
@@ -279,16 +278,16 @@ PUBLIC = [subject for subject in SUBJECTS if hasattr(triton_acts, subject.op)]
 def test_symbolically_traced_functions(public, device, launches, runs_kernels):
     """torch.fx sees one node, whose call runs the kernels."""
 
-    class TwoOrOne(torch.nn.Module):
+    class Learned(torch.nn.Module):
         def forward(self, x, w):
             return public.call(2 * x, w) + 1
 
-    class One(torch.nn.Module):
+    class Fixed(torch.nn.Module):
         def forward(self, x):
             return public.call(2 * x) + 1
 
     leaves, g = inputs(public, device)
-    traced = torch.fx.symbolic_trace((One, TwoOrOne)[len(leaves) - 1]())
+    traced = torch.fx.symbolic_trace((Fixed, Learned)[len(leaves) - 1]())
     function = getattr(triton_acts, public.op)
     assert [node.target for node in traced.graph.nodes].count(function) == 1
     y, dx, *rest = reference(public, (2 * leaves[0], *leaves[1:]), g)

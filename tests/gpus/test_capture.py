@@ -12,7 +12,7 @@ pytestmark = [
 
 
 def captured(function, *inputs):
-    """The graph of one call, and its result's memory."""
+    """The graph of one call, and the memory of what it returns."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     graph = torch.cuda.CUDAGraph()
@@ -39,6 +39,36 @@ def test_warm_kaf_replays():
     x.copy_(torch.randn_like(x))
     graph.replay()
     assert torch.equal(y, kaf(x, alpha))
+
+
+STEPS = {  # the shape of the weights, and what warmup is told of them
+    "scaled_sigmoid": (scaled_sigmoid, None, {}),
+    "penalized_tanh": (penalized_tanh, None, {}),
+    "learned slope": (penalized_tanh, (48,), {"num_parameters": 48}),
+    "kaf": (kaf, (48, 20), {}),
+}
+
+
+@pytest.mark.parametrize(("function", "row", "dims"), STEPS.values(), ids=STEPS)
+def test_warm_forward_and_backward_replay(function, row, dims):
+    """The gradients of x and of the weights are made in the same memory, as a trainer does it."""
+    x = torch.randn(64, 48, device="cuda", requires_grad=True)
+    g, leaves = torch.randn_like(x), [x]
+    leaves += [torch.randn(row, device="cuda", requires_grad=True)] if row else []
+    warmup(function.__name__, x.dtype, (64, 48), **dims)
+
+    def step(*leaves):
+        with torch.enable_grad():
+            y = function(*leaves)
+            return y.detach(), *torch.autograd.grad(y, leaves, g)
+
+    graph, found = captured(step, *leaves)
+    with torch.no_grad():
+        for tensor in (*leaves, g):
+            tensor.copy_(torch.randn_like(tensor))
+    graph.replay()
+    for value, expected in zip(found, step(*leaves), strict=True):
+        assert torch.equal(value, expected)
 
 
 def test_a_cold_kernel_is_replaced(monkeypatch):
