@@ -56,7 +56,7 @@ def assert_close(subject, found, tensors, g, kernels, ulps=64):
         dims = [d for d in range(x.dim()) if d != 1 or rows == 1]
         sums = size.sum(dims).view(rows, *[1] * (tensors[1].dim() - 1)) if dims else size
         slack.append((1e-6 if kernels or subject.dictionary else 1e-6 + eps) * sums)
-    assert len(found) == len(right) == len(slack)
+    assert 0 < len(found) <= len(right)  # y alone, or y and dx, where the rest is not at hand
     for value, reference, rtol, atol in zip(found, right, relative, slack, strict=False):
         away = (value.double() - reference).abs() - rtol * reference.abs() - atol
         assert not away.isnan().any()
