@@ -1,11 +1,13 @@
-"""A run without waiting: a clock that only counts, and nothing compiled."""
+"""A run without waiting: a clock that only counts, and nothing compiled. A report of its like."""
 
 from collections.abc import Callable, Sequence
 
 import pytest
 import torch
+from support import fake_records
+from support.report_page import PREDICTED, Page
 
-from perf import measure, providers
+from perf import measure, providers, report
 from perf.run import Budget, run
 from triton_acts.tuning.device import Device
 
@@ -68,3 +70,29 @@ def perform(tmp_path):
         return run(**arguments | changes)
 
     return perform
+
+
+@pytest.fixture(scope="session")
+def records(tmp_path_factory):
+    return fake_records.write(tmp_path_factory.mktemp("records"))
+
+
+@pytest.fixture(scope="session")
+def book(records):
+    return report.load([records])
+
+
+@pytest.fixture(scope="session")
+def paths(book, tmp_path_factory):
+    return report.write(tmp_path_factory.mktemp("report"), book, PREDICTED)
+
+
+@pytest.fixture(scope="session")
+def full(paths):
+    return Page(paths[1].read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Records of a CPU alone, which draw quickly."""
+    return fake_records.write(tmp_path / "records", ["cpu"])
