@@ -91,13 +91,13 @@ def rounding(runs_kernels):
     return allowed
 
 
+@pytest.mark.parametrize("save", ["input", "output"])
 @pytest.mark.parametrize("op", ALL, ids=lambda op: op.name)
 @given(
     layout=layouts(),
     incoming=layouts(),
     dtype=DTYPES,
     seed=SEEDS,
-    save=st.sampled_from(["input", "output"]),
     data=st.data(),
 )
 def test_pointwise(op, layout, incoming, dtype, seed, save, data, device, rounding):
