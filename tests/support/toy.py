@@ -38,6 +38,7 @@ TOY = Pointwise(
     derivative=lambda x, a: 4 * a * torch.sigmoid(2 * x) * torch.sigmoid(-2 * x),
     derivative_from_output=lambda y, a: (a - y * y / a).clamp_min(0),
     parameters={"a": 1.0},
+    output_needs=("a real number a > 0", lambda a: a > 0),
     examples=((1.0,), (0.5,)),
 )
 ALL.append(TOY)

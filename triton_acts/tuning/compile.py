@@ -8,6 +8,7 @@ stride it is then loads 2 bytes at a time.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -20,7 +21,7 @@ from .registry import Plan, Pointer
 
 __all__ = ["compile_plan"]
 
-_TRIES = 3
+_FRONT_END = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -71,26 +72,28 @@ def compile_plan(plan: Plan, arch: str) -> Any:
     parsed, signature, constants, attributes = kernel._pack_args(
         backend, options, bound, specialization, options
     )
-    source = compiler.ASTSource(kernel, signature, constants, attributes)
-    for _ in range(_TRIES - 1):
-        try:
-            return compiler.compile(source, target=target, options=parsed.__dict__)
-        except Exception as problem:
-            if not _disturbed(problem):
-                raise
+    with _FRONT_END:  # of what the source calls, too, the text is parsed to name it
+        source = _source()(kernel, signature, constants, attributes)
+        source.hash()
     return compiler.compile(source, target=target, options=parsed.__dict__)
 
 
-def _disturbed(problem: BaseException | None) -> bool:
-    """True where threads disturbed each other: CPython 3.11 counts the depth of `ast` in a global.
+@cache
+def _source() -> Any:
+    """Triton's source, whose way to its intermediate code one thread takes at a time.
 
-    A kernel's source is then refused with a SystemError, about once in a thousand compilations.
+    CPython 3.11 counts the depth of `ast.parse` in a global: threads that parse at once fail with a
+    SystemError, about once in a thousand compilations. Python code of two threads never runs at
+    once anyway; what takes long is LLVM and ptxas, which do.
     """
-    while problem is not None:
-        if isinstance(problem, SystemError) and "recursion depth" in str(problem):
-            return True
-        problem = problem.__cause__ or problem.__context__
-    return False
+    from triton.compiler import compiler
+
+    class Source(compiler.ASTSource):  # type: ignore[misc]
+        def make_ir(self, *args: Any) -> Any:
+            with _FRONT_END:
+                return super().make_ir(*args)
+
+    return Source
 
 
 def _stand_in(value: Any) -> Any:
