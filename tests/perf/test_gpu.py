@@ -6,8 +6,8 @@ import time
 import pytest
 import torch
 
+from perf import ROOT, gpu
 from perf import __main__ as command
-from perf import gpu
 from perf.gpu import MAX_LINES, run_step, summary
 
 
@@ -98,3 +98,12 @@ def test_report_without_records_says_what_to_do(tmp_path, capsys):
 def test_import_of_a_folder_without_records_fails(tmp_path, capsys):
     assert command.main(["import", str(tmp_path), "--records", str(tmp_path / "r")]) == 1
     assert "no runs.csv" in capsys.readouterr().err
+
+
+def test_every_folder_with_gpu_tests_is_run():
+    marked = {
+        f"tests/{file.relative_to(ROOT / 'tests').parts[0]}"
+        for file in (ROOT / "tests").rglob("test_*.py")
+        if "mark.gpu" in file.read_text(encoding="utf-8")
+    }
+    assert marked == set(gpu.GPU_TESTS)
