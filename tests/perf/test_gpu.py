@@ -103,7 +103,7 @@ def test_import_of_a_folder_without_records_fails(tmp_path, capsys):
 def test_every_folder_with_gpu_tests_is_run():
     marked = {
         f"tests/{file.relative_to(ROOT / 'tests').parts[0]}"
-        for file in (ROOT / "tests").rglob("test_*.py")
+        for file in (ROOT / "tests").rglob("*.py")
         if "mark.gpu" in file.read_text(encoding="utf-8")
     }
     assert marked == set(gpu.GPU_TESTS)
