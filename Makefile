@@ -50,7 +50,7 @@ coverage: $(READY)
 	TRITON_INTERPRET=1 $(SHARED) tests/kernel_road tests/battery --cov --cov-report= --cov-fail-under=0
 	$(SHARED) tests -m "not alone" --cov --cov-append --cov-report=term-missing:skip-covered
 
-# 2,000 examples an op, of another sample each time: half an hour on two cores.
+# 2,000 examples an op, of another sample each time.
 fuzz: $(READY)
 	TRITON_INTERPRET=1 $(SHARED) tests/battery/test_fuzz.py --hypothesis-profile long
 	$(SHARED) tests/battery/test_fuzz.py --hypothesis-profile long

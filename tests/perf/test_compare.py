@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from support.perf_rows import result_row, run_of, run_row
+from support.perf_rows import OTHERS, result_row, run_of, run_row
 
 from perf.history import Run
 from perf.timed import Timed
@@ -174,19 +174,7 @@ def test_a_provider_moved_as_far_as_both_views_say(raw, shared, expected):
     assert line.move == pytest.approx(math.log(expected))
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"op": "penalized_tanh"},
-        {"variant": "per_channel"},
-        {"direction": "backward"},
-        {"provider": "eager"},
-        {"dtype": "bfloat16"},
-        {"shape": "4x4"},
-        {"layout": "channels_last"},
-        {"aligned": False},
-    ],
-)
+@pytest.mark.parametrize("other", OTHERS)
 def test_rows_that_differ_do_not_meet(other):
     base, head = run_of("r1", triton_acts=1.0), run_of("r2")
     head.rows.append(result_row("r2", **other))

@@ -5,7 +5,7 @@ import json
 import math
 
 import pytest
-from support.perf_rows import result_row, run_of, run_row, save
+from support.perf_rows import OTHERS, result_row, run_of, run_row, save
 
 from perf.__main__ import main
 from perf.export import COLUMNS, SCHEMA, best
@@ -65,19 +65,7 @@ def test_three_gpus_in_two_folders(exported, tmp_path):
     assert text["rows"][0]["sm_clock_mhz"] is None
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"op": "penalized_tanh"},
-        {"variant": "per_channel"},
-        {"direction": "backward"},
-        {"provider": "eager"},
-        {"dtype": "bfloat16"},
-        {"shape": "4x4"},
-        {"layout": "channels_last"},
-        {"aligned": False},
-    ],
-)
+@pytest.mark.parametrize("other", OTHERS)
 def test_each_case_has_its_own_best(other):
     assert len(of(result_row("r1"), result_row("r1", **other))) == 2
 

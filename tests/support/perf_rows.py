@@ -55,3 +55,16 @@ def save(folder, *runs):
         append(folder / "runs.csv", RUNS, [run.meta])
         append(folder / f"{run.gpu}.csv", RESULTS, run.rows)
     return folder
+
+
+# Each changes one of the columns that tell the cases of `result_row` apart
+OTHERS = [
+    {"op": "penalized_tanh"},
+    {"variant": "per_channel"},
+    {"direction": "backward"},
+    {"provider": "eager"},
+    {"dtype": "bfloat16"},
+    {"shape": "4x4"},
+    {"layout": "channels_last"},
+    {"aligned": False},
+]
