@@ -4,6 +4,7 @@ import math
 
 import pytest
 from support import fake_records
+from support.perf_rows import result_row
 
 from perf import blocks, frames, prices
 from triton_acts.tuning import records, store
@@ -21,24 +22,9 @@ def run_row(run_id, slug="cpu"):
 
 
 def row(run_id, provider="triton_acts", ms=1.0, **changes):
-    cells = dict.fromkeys(RESULTS.columns) | {
-        "run_id": run_id,
-        "op": "scaled_sigmoid",
-        "variant": "scalar",
-        "direction": "forward",
-        "provider": provider,
-        "dtype": "float32",
-        "shape": "1024",
-        "layout": "contiguous",
-        "numel": 2**20,
-        "ms_p20": ms,
-        "ms_p50": ms,
-        "ms_p80": ms,
-        "bytes": 2**23,
-        "gbps": 2**23 / ms / 1e6 if ms else None,
-        "status": "ok",
-    }
-    return cells | changes
+    rate = {"bytes": 2**23, "gbps": 2**23 / ms / 1e6 if ms else None}
+    large = {"shape": "1024", "numel": 2**20, **rate}
+    return result_row(run_id, provider, ms, **large | changes)
 
 
 @pytest.fixture
