@@ -78,8 +78,8 @@ def _results(chosen: Sequence[Mutant], workers: int) -> Iterator[tuple[Mutant, R
         while True:
             elapsed = time.monotonic() - begin
             while left and len(waiting) < workers and elapsed < LAST_START_S:
-                limit_s = min(LIMIT_S, END_S - elapsed)
-                waiting[pool.submit(_try, left[-1], limit_s)] = left.pop()
+                mutant = left.pop()
+                waiting[pool.submit(_try, mutant, min(LIMIT_S, END_S - elapsed))] = mutant
             if not waiting:
                 return
             for done in wait(waiting, return_when=FIRST_COMPLETED).done:

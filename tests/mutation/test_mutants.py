@@ -147,7 +147,7 @@ def test_no_trial_begins_when_time_is_over(monkeypatch):
 
     def tried(mutant, limit_s):
         limits.append(limit_s)
-        return Result(KILLED if mutant else SURVIVED, "", 1.0)
+        return Result(KILLED, mutant.name, 1.0) if mutant else Result(SURVIVED, "", 1.0)
 
     clock = SimpleNamespace(monotonic=partial(next, count(0.0, 100.0)))
     monkeypatch.setattr(campaign, "time", clock)
@@ -156,3 +156,4 @@ def test_no_trial_begins_when_time_is_over(monkeypatch):
     found = dict(campaign._results(list(results(50)), workers=1))
     assert limits == [1200, 240, 240, 240, 240, 200]
     assert len(found) == 5
+    assert all(result.detail == mutant.name for mutant, result in found.items())
