@@ -2,7 +2,6 @@
 
 import copy
 import math
-import pickle
 from functools import partial
 
 import pytest
@@ -117,7 +116,7 @@ def test_a_module_is_left_as_it_was(dtype):
 
 def test_a_class_is_called_and_a_function_may_need_float32():
     assert calculate_gain(nn.ReLU) == calculate_gain("relu")
-    float32_only = pickle.loads(pickle.dumps(_Float32Only()))
+    float32_only = _Float32Only()
     assert calculate_gain(float32_only) == pytest.approx(calculate_gain("tanh"), rel=1e-6)
     assert calculate_gain(float32_only, "backward") == pytest.approx(
         calculate_gain("tanh", "backward"), rel=1e-6
@@ -129,6 +128,26 @@ class _Float32Only:
         if x.dtype != torch.float32:
             raise RuntimeError("expected float32")
         return x.tanh()
+
+
+def test_autocast_does_not_reach_a_function_that_needs_float32():
+    def activation(x):
+        return F.linear(x[..., None], torch.ones(1, 1)).squeeze(-1).tanh()
+
+    with torch.autocast("cpu", torch.bfloat16):
+        assert activation(torch.ones(1)).dtype == torch.bfloat16
+        assert calculate_gain(activation) == pytest.approx(calculate_gain("tanh"), rel=1e-6)
+
+
+def test_the_default_device_and_dtype_do_not_matter():
+    expected = both(nn.PReLU())
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        with torch.device("meta"):
+            assert both("tanh") == pytest.approx([1.5925, 1.4674], rel=1e-4)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert both(nn.PReLU()) == expected
 
 
 def test_where_no_derivative_is_needed_none_is_asked_for():
@@ -154,12 +173,16 @@ def test_where_no_derivative_is_needed_none_is_asked_for():
         (lambda x: torch.exp(x * x / 4), "forward", ValueError, "does not converge: what is bey"),
         (lambda x: x.detach(), "backward", ValueError, 'no derivative .*mode="forward"'),
         (lambda x: x.softmax(0), "forward", ValueError, "mixes the elements"),
-        (nn.LayerNorm(1), "forward", ValueError, "is 0, so|mixes the elements"),
+        (nn.Softmax(-1), "forward", ValueError, "mixes the elements"),
+        (lambda x: x.flip(0), "backward", ValueError, "mixes the elements"),
+        (lambda x: x.clamp(-1, 1).cumsum(1), "forward", ValueError, "mixes the elements"),
+        (nn.LayerNorm(4), "forward", ValueError, "mixes the elements"),
+        (nn.Linear(1, 1), "forward", ValueError, "Linear cannot be evaluated on a CPU tensor"),
         (torch.rand_like, "forward", ValueError, "mixes the elements of a tensor, or is random"),
         (lambda x: x[:1], "forward", ValueError, "must return a floating tensor of its arg"),
         (lambda x: x > 0, "forward", ValueError, "must return a floating tensor"),
         (lambda x: None, "forward", ValueError, "got None"),
-        (nn.Linear(7, 7), "forward", ValueError, "Linear cannot be evaluated on a CPU tensor"),
+        (nn.Linear(4, 4), "forward", ValueError, "mixes the elements"),
         (nn.Dropout(), "forward", ValueError, "holds Dropout"),
         (nn.Sequential(nn.BatchNorm1d(1), nn.ReLU()), "forward", ValueError, "holds BatchNorm1d"),
     ],

@@ -63,7 +63,7 @@ def test_arguments_that_do_not_fit_change_nothing(name):
         fill(torch.zeros(3, 3, dtype=torch.int64), "relu")
     with pytest.raises(TypeError, match="got list"):
         fill([[1.0]], "relu")
-    with pytest.raises(TypeError, match="must be a name, a function or a module, got 1.5"):
+    with pytest.raises(TypeError, match=r"must be a name, a function or a module, got 1\.5"):
         fill(weight, 1.5)
     with pytest.raises(ValueError, match="mode must be one of"):
         fill(weight, "relu", mode="fan" if "kaiming" in name else "fan_in")

@@ -119,7 +119,7 @@ def _scale(
     while abs(variance - 1) > tol and tries < max_iter:
         factor /= math.sqrt(variance)
         for parameter, first in start:
-            parameter.copy_(first.double() * factor)
+            parameter.copy_(first * factor)
         tries += 1
         variance = _variance(model, batch, name, layer)
     missed = f"not within {tol} of 1 after {tries} tries" if abs(variance - 1) > tol else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -45,22 +45,27 @@ class Reader:
         return "the derivative" if self.backward else "the value"
 
     def settled(self) -> Reader:
-        """This reader in the widest dtype that the function takes; ValueError where none fits."""
-        x = torch.linspace(-2.5, 2.4, 8, dtype=torch.float64, device="cpu")
-        original = self.function
+        """A reader in the widest dtype that the function takes.
+
+        Raises:
+            ValueError: no dtype fits; values change with their neighbours, or by themselves.
+        """
+        columns = 4 if self.channels == 1 else self.channels  # neighbours in every dimension
         for dtype in (torch.float64, torch.float32):
-            self.function, self.dtype = _copy(original, dtype), dtype
+            function = _copy(self.function, dtype)
+            probe = replace(self, function=function, dtype=dtype, channels=columns)
+            x = probe._spread(torch.linspace(-2.5, 2.4, 8, dtype=torch.float64, device="cpu"))
             try:
                 with torch.no_grad():
-                    self.function(self._spread(x))
+                    function(x.clone())
             except Exception as error:  # whatever a stranger's function raises
                 cause = error
             else:
-                self._refuse_mixing(x)
-                return self
+                probe._refuse_mixing(x)
+                return replace(probe, channels=self.channels)
         raise ValueError(
             f"calculate_gain: {self.subject} cannot be evaluated on a CPU tensor of float64 or "
-            f"float32 and shape {tuple(self._spread(x).shape)}: {cause}"
+            f"float32 and shape {tuple(x.shape)}: {cause}"
         ) from cause
 
     def __call__(self, points: Tensor) -> Tensor:
@@ -99,11 +104,13 @@ class Reader:
             return slope
 
     def _refuse_mixing(self, x: Tensor) -> None:
-        """ValueError unless values stay as they are when their neighbours change."""
-        first = self._spread(x) + torch.arange(self.channels * len(x)).view(self._shape(x)) * 1e-3
-        kept = torch.arange(first.numel()).view_as(first) % 2 == 0
+        """ValueError unless values stay as they are when all their neighbours change."""
+        indices = [torch.arange(n, device="cpu") for n in x.shape]
+        kept = torch.stack(torch.meshgrid(*indices, indexing="ij")).sum(0) % 2 == 0
+        first = x + torch.rand(x.shape, generator=torch.Generator("cpu"), device="cpu")
         second = torch.where(kept, first, 0.5 - first)
-        one, two = (self._values(z.clone()).detach()[kept].double() for z in (first, second))
+        values = replace(self, backward=False)._values  # a derivative may hide it
+        one, two = (values(z)[kept].double() for z in (first, second))
         if not torch.allclose(one, two, rtol=1e-5, atol=1e-30, equal_nan=True):
             raise ValueError(
                 f"calculate_gain: {self.subject} mixes the elements of a tensor, or is random; "
