@@ -1,6 +1,6 @@
 """GPU activations as fast as memory: scaled sigmoid, penalized tanh and learned ones (KAF)."""
 
-from . import nn
+from . import init, nn
 from ._version import __version__
 from ._warmup import warmup
 from .dictionary import KAF, kaf
@@ -11,6 +11,7 @@ __all__ = [
     "PenalizedTanh",
     "ScaledSigmoid",
     "__version__",
+    "init",
     "kaf",
     "nn",
     "penalized_tanh",
