@@ -52,7 +52,7 @@ NAMED = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns 0 if the score reaches the bar, and is that of enough mutants."""
     parser = argparse.ArgumentParser(description=__doc__, prog="make mutate")
-    parser.add_argument("--count", type=int, default=160, help="mutants to try (160)")
+    parser.add_argument("--count", type=int, default=240, help="mutants to try (240)")
     parser.add_argument("--seed", type=int, default=SEED, help=f"of the sample ({SEED})")
     parser.add_argument("--only", default="", help="only mutants whose name holds this text")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)

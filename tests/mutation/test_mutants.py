@@ -114,6 +114,16 @@ def test_verdicts(tmp_path, body, verdict, detail):
     assert (found.verdict, found.detail) == (verdict, detail)
 
 
+def test_a_loop_without_end_costs_seconds(tmp_path, monkeypatch):
+    """Or a few of them would eat the campaign's time."""
+    (tmp_path / "test_it.py").write_text("def test_it():\n    while True: pass\n", encoding="utf-8")
+    (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\n", encoding="utf-8")
+    monkeypatch.setattr("trial._STALL_S", 1)
+    found = trial(tmp_path, ["test_it.py"], 60.0)
+    assert (found.verdict, found.detail) == (UNUSABLE, "a test without end in 1 s")
+    assert found.seconds < 30
+
+
 def test_the_list_of_tests_is_current():
     root = PACKAGE.parent
     assert [test for test in campaign.TESTS if not (root / test).exists()] == []

@@ -17,6 +17,7 @@ __all__ = ["KILLED", "SURVIVED", "UNUSABLE", "Result", "trial", "warm_up"]
 
 KILLED, SURVIVED, UNUSABLE = "killed", "survived", "unusable"
 _CODES = {0: SURVIVED, 10: KILLED, 11: UNUSABLE}
+_STALL_S = 20  # of one test; the longest takes 4 s
 _PATIENCE = 5  # tests that raise something else, before a mutant counts as one that cannot run
 
 
@@ -71,6 +72,8 @@ def trial(checkout: Path, tests: Sequence[str], limit_s: float) -> Result:
             os.waitpid(child, 0)
             return Result(UNUSABLE, f"no end within {limit_s:.0f} s", seconds)
         time.sleep(0.02)
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
+        return Result(UNUSABLE, f"a test without end in {_STALL_S} s", seconds)
     if os.WIFSIGNALED(status):
         return Result(UNUSABLE, f"signal {os.WTERMSIG(status)}", seconds)
     code = os.WEXITSTATUS(status)
@@ -107,6 +110,9 @@ class _Witness:
         self.detail = ""
         self._killed = False
         self._raised = 0
+
+    def pytest_runtest_logstart(self) -> None:
+        signal.alarm(_STALL_S)  # its default action ends the process: loops may never end
 
     def pytest_exception_interact(self, node, call, report) -> None:
         name = type(call.excinfo.value).__name__
