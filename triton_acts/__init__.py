@@ -3,6 +3,7 @@
 from . import nn
 from ._version import __version__
 from ._warmup import warmup
+from .adopt import SwapReport, register_transformers, swap
 from .dictionary import KAF, kaf
 from .pointwise import PenalizedTanh, ScaledSigmoid, penalized_tanh, scaled_sigmoid
 
@@ -10,10 +11,13 @@ __all__ = [
     "KAF",
     "PenalizedTanh",
     "ScaledSigmoid",
+    "SwapReport",
     "__version__",
     "kaf",
     "nn",
     "penalized_tanh",
+    "register_transformers",
     "scaled_sigmoid",
+    "swap",
     "warmup",
 ]

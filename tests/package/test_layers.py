@@ -11,7 +11,7 @@ LAYERS = [
     {"_check", "_dispatch", "_launch", "_tiling", "_triton", "_version", "gpus", "math"},
     {"tuning"},
     {"pointwise", "dictionary"},
-    {"_warmup", "nn"},
+    {"_warmup", "adopt", "nn"},
     {"__init__"},
 ]
 STANDARD = sys.stdlib_module_names
