@@ -52,14 +52,16 @@ def test_gelu_and_the_decoder():
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")  # of torch's fused path
-@pytest.mark.parametrize("example", [None, torch.randn(2, 5, WIDTH)])
-def test_an_encoder_with_padding(example):
+@pytest.mark.parametrize("by_example", [False, True])
+def test_an_encoder_with_padding(by_example):
     model = nn.TransformerEncoder(layer("relu"), 2).eval()
-    report = ta.swap(model, {nn.ReLU: "kaf"}, example=example)
-    assert [r.name for r in report.replaced] == ["layers.0.activation", "layers.1.activation"]
-    x = torch.randn(2, 5, WIDTH)
     padding = torch.zeros(2, 5, dtype=torch.bool)
     padding[1, 3:] = True
+    example = {"src": torch.randn(2, 5, WIDTH), "src_key_padding_mask": padding}
+    report = ta.swap(model, {nn.ReLU: "kaf"}, example=example if by_example else None)
+    assert torch.backends.mha.get_fastpath_enabled()
+    assert [r.name for r in report.replaced] == ["layers.0.activation", "layers.1.activation"]
+    x = example["src"]
     with torch.no_grad():
         fused = model(x, src_key_padding_mask=padding)
         assert not torch.equal(fused, report.undo()(x, src_key_padding_mask=padding))

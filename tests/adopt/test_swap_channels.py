@@ -156,6 +156,14 @@ def test_the_forward_of_an_example_leaves_nothing_behind():
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
 
+def test_a_lazy_layer_says_its_features_but_is_not_run():
+    model = nn.Sequential(nn.LazyLinear(5), nn.ReLU())
+    with pytest.raises(ValueError, match="run it once before"):
+        ta.swap(model, {nn.ReLU: "kaf"}, example=torch.randn(2, 3))
+    assert ta.swap(model, {nn.ReLU: "kaf"}).params_added == 100
+    assert model[0].has_uninitialized_params()
+
+
 def test_examples_are_arguments_or_keywords():
     for example in (torch.randn(2, 3), (torch.randn(2, 3), 2.0), {"x": torch.randn(2, 3)}):
         assert channels(Stateful(), "*", example) == (4, 1)

@@ -1,6 +1,7 @@
 """Calls of functions are replaced in a traced copy; those that cannot be are listed."""
 
 import copy
+import io
 
 import pytest
 import torch
@@ -94,6 +95,17 @@ def test_optional_arguments_are_built_in_and_others_refused():
     assert traced(x).shape == traced(x, mask=None).shape == (5, 2)
     with pytest.raises(AssertionError, match="specialized to have value None"):
         traced(x, mask=torch.ones(4))
+
+
+def test_a_traced_model_is_saved_and_compiled():
+    model = ta.swap(Net(), {nn.ReLU: "kaf"}).model
+    file, x = io.BytesIO(), torch.randn(5, 3)
+    torch.save(model, file)
+    file.seek(0)
+    assert torch.equal(torch.load(file, weights_only=False)(x), model(x))
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), model(x))
+    assert len(ta.swap(Net(), {nn.ReLU: "kaf"}).replaced) == 2  # what was loaded breaks no trace
 
 
 def test_no_call_no_trace():
@@ -348,6 +360,22 @@ def test_the_traced_model_is_compared_on_the_example():
     report = ta.swap(model, {nn.ReLU: nn.ELU}, example=torch.randn(3))
     assert report.model is model
     assert "something else for the example" in report.unreplaced[0].reason
+
+
+def test_an_example_that_fails_is_the_users_error():
+    model = Net()
+    with pytest.raises(ValueError, match="the model failed on example"):
+        ta.swap(model, {nn.ReLU: nn.ELU}, example=torch.randn(2, 5))
+    assert model.training
+
+
+def test_a_traced_model_that_fails_on_the_example_is_not_used():
+    class Picky(nn.Module):
+        def forward(self, x):
+            return F.relu(x) if isinstance(x, torch.Tensor) else F.relu(x).nothing()
+
+    report = ta.swap(Picky(), {nn.ReLU: nn.ELU}, example=torch.randn(3))
+    assert "fails on the example" in report.unreplaced[0].reason
 
 
 def test_the_mode_is_kept_and_reaches_the_calls():

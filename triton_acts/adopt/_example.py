@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from ._features import features_of
@@ -17,18 +19,19 @@ from ._guard import untouched
 from ._replacements import Channels
 from ._slots import join
 
-__all__ = ["call", "channels_of_example", "functions_of_example"]
+__all__ = ["channels_of_example", "functions_of_example", "output_of_example"]
 
 Kind = type[nn.Module]
 
 
-def call(model: nn.Module, example: object) -> Any:
-    """The model of one tensor, of a tuple or list of arguments, or of a mapping of keywords."""
-    if isinstance(example, Mapping):
-        return model(**example)
-    if isinstance(example, (tuple, list)):
-        return model(*example)
-    return model(example)
+def output_of_example(model: nn.Module, example: object) -> Any:
+    """What the model returns, in evaluation mode and without gradients.
+
+    Raises:
+        ValueError: it fails, or has lazy parameters.
+    """
+    with _forward(model):
+        return _run(model, example)
 
 
 def channels_of_example(
@@ -53,7 +56,6 @@ def channels_of_example(
 
     handles = []
     with _forward(model):
-        torch.backends.mha.set_fastpath_enabled(False)  # calls no modules
         try:
             for module in model.modules():
                 if features_of(module) is not None:
@@ -120,18 +122,31 @@ def _leave(callers: list[tuple[str, nn.Module]], _module: nn.Module, _args: Any,
 @contextmanager
 def _forward(model: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; afterwards all is as before."""
+    if any(is_lazy(tensor) for tensor in chain(model.parameters(), model.buffers())):
+        raise ValueError(
+            "swap: the model has lazy parameters, which the forward of example would make; run it "
+            "once before"
+        )
     fast = torch.backends.mha.get_fastpath_enabled()
     with untouched(model), torch.no_grad():
         model.eval()
+        torch.backends.mha.set_fastpath_enabled(
+            False
+        )  # it calls no modules, and nests what is padded
         try:
             yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
 
 
-def _run(model: nn.Module, example: object) -> None:
+def _run(model: nn.Module, example: object) -> Any:
+    """The model of one tensor, of a tuple or list of arguments, or of a mapping of keywords."""
     try:
-        call(model, example)
+        if isinstance(example, Mapping):
+            return model(**example)
+        if isinstance(example, (tuple, list)):
+            return model(*example)
+        return model(example)
     except Exception as error:
         raise ValueError(
             f"swap: the model failed on example ({type(error).__name__}: {error}); give a tensor, "

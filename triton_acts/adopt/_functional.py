@@ -10,7 +10,7 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree
 
-from ._example import call
+from ._example import output_of_example
 from ._functions import in_place, stand_in
 from ._guard import untouched
 from ._report import Unreplaced
@@ -221,12 +221,11 @@ def _unused(copy: nn.Module, model: nn.Module, name: str) -> str:
 
 def _compare(model: nn.Module, copy: nn.Module, example: object) -> None:
     """With the same activations as before, both must return the same for the example."""
-    found = []
-    for either in (model, copy):
-        with untouched(model), untouched(copy), torch.no_grad():
-            either.eval()
-            found.append(_pytree.tree_leaves(call(either, example)))
-    ours, theirs = found
+    ours = _pytree.tree_leaves(output_of_example(model, example))
+    try:
+        theirs = _pytree.tree_leaves(output_of_example(copy, example))
+    except ValueError as error:
+        raise UntraceableError("the traced model fails on the example") from error
     same = len(ours) == len(theirs) and all(map(_equal, ours, theirs))
     if not same:
         raise UntraceableError("the traced model returns something else for the example")

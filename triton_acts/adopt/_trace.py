@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
@@ -50,9 +51,12 @@ class Call:
 
 
 class _Tracer(fx.Tracer):
-    """Notes who calls which function, and refuses what a graph does not record."""
+    """Notes who calls which function, and refuses what a graph does not record.
 
-    def __init__(self, kinds: Collection[Kind], leaves: Collection[Kind]) -> None:
+    Without arguments it is what unpickling a traced model makes it from.
+    """
+
+    def __init__(self, kinds: Collection[Kind] = (), leaves: Collection[Kind] = ()) -> None:
         super().__init__()
         self.kinds, self.leaves = kinds, leaves
         self.calls: dict[str, Call] = {}
@@ -69,6 +73,9 @@ class _Tracer(fx.Tracer):
         for node, parameter in zip(placeholders, parameters, strict=True):
             if parameter.name in fixed:
                 node.target = parameter.name  # trace numbers it, which breaks keywords
+        for node in graph.nodes:
+            if getattr(node.target, "__name__", "") == "_assert_is_none":
+                _assert_by_operators(node)
         return graph
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002 - torch.fx names it
@@ -149,7 +156,7 @@ def trace(
 def graph_of(module: nn.Module) -> fx.Graph | None:
     """The graph of a module's own forward, its children as calls; None if it cannot be traced."""
     try:
-        return _run(_Shallow((), ()), module)
+        return _run(_Shallow(), module)
     except UntraceableError:
         return None
 
@@ -172,6 +179,17 @@ def _run(tracer: _Tracer, model: nn.Module) -> fx.Graph:
                 "not record"
             )
     return graph
+
+
+def _assert_by_operators(node: fx.Node) -> None:
+    """Loading a pickled graph with torch's own function breaks every later trace in a process.
+
+    Loading traces anew, and `==` is what a proxy records; of a tensor and None it is False.
+    """
+    value, message = node.args
+    with node.graph.inserting_before(node):
+        none = node.graph.call_function(operator.eq, (value, None))
+    node.target, node.args = torch._assert, (none, message)
 
 
 def _context() -> tuple[bool, ...]:
