@@ -190,6 +190,9 @@ class InPlace(nn.Module):
         if self.how == "argument used":
             y = x.relu_()
             return x + y
+        if self.how == "an alias":
+            x.data.relu_()
+            return x
         if self.how == "a view":
             x.view(-1)[:2].relu_().sum()
             return x
@@ -198,7 +201,7 @@ class InPlace(nn.Module):
         return y
 
 
-@pytest.mark.parametrize("how", ["result not used", "argument used", "a view", "out"])
+@pytest.mark.parametrize("how", ["result not used", "argument used", "an alias", "a view", "out"])
 def test_what_is_read_after_it_was_written_is_listed(how):
     model, x = InPlace(how), torch.randn(3, 4)
     report = ta.swap(model, {nn.ReLU: nn.ELU, nn.Tanh: nn.ELU})

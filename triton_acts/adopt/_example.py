@@ -130,9 +130,8 @@ def _forward(model: nn.Module) -> Iterator[None]:
     fast = torch.backends.mha.get_fastpath_enabled()
     with untouched(model), torch.no_grad():
         model.eval()
-        torch.backends.mha.set_fastpath_enabled(
-            False
-        )  # it calls no modules, and nests what is padded
+        # The fused path calls no modules, and nests what is padded
+        torch.backends.mha.set_fastpath_enabled(False)
         try:
             yield
         finally:

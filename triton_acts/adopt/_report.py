@@ -74,7 +74,7 @@ class SwapReport:
     Attributes:
         model: the model to use from here on: the one given, unless that is an activation itself or
             calls functions that were replaced in a traced copy of its forward.
-        replaced: what was replaced, in the order of the model.
+        replaced: what was replaced, in the order of the model, calls of functions last.
         unreplaced: what was asked for and could not be replaced, with the reason.
         params_added: the parameters that the model has more than before; negative if it has less.
         dry_run: whether nothing was done.

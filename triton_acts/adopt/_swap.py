@@ -48,10 +48,10 @@ def swap(
     of functions and tensor methods (`F.relu(x)`, `x.tanh()`) are replaced under the type that does
     the same (nn.ReLU, nn.Tanh), in a copy of the forward that torch.fx traces: `report.model`. It
     shares its children, parameters and buffers with the model, in the same order, and is not made
-    if there is no such call. It has the defaults of optional arguments built in, and refuses
-    others. A forward that cannot be traced, or of which a graph would leave something out (another
-    forward in evaluation mode, random numbers, `no_grad`, hooks, changes of state), keeps its
-    calls, and they are listed.
+    if there is no such call. It has the forward and no other method of the model's class, with the
+    defaults of optional arguments built in, and refuses others. A forward that cannot be traced, or
+    of which a graph would leave something out (another forward in evaluation mode, random numbers,
+    no_grad, hooks, changes of state), keeps its calls, and they are listed.
 
     Args:
         model: to change.
