@@ -3,6 +3,7 @@
 from . import init, nn
 from ._version import __version__
 from ._warmup import warmup
+from .adopt import SwapReport, register_transformers, swap
 from .dictionary import KAF, kaf
 from .pointwise import PenalizedTanh, ScaledSigmoid, penalized_tanh, scaled_sigmoid
 
@@ -10,11 +11,14 @@ __all__ = [
     "KAF",
     "PenalizedTanh",
     "ScaledSigmoid",
+    "SwapReport",
     "__version__",
     "init",
     "kaf",
     "nn",
     "penalized_tanh",
+    "register_transformers",
     "scaled_sigmoid",
+    "swap",
     "warmup",
 ]

@@ -11,7 +11,7 @@ LAYERS = [
     {"_check", "_dispatch", "_launch", "_tiling", "_triton", "_version", "gpus", "math"},
     {"tuning"},
     {"pointwise", "dictionary"},
-    {"_warmup", "init", "nn"},
+    {"_warmup", "adopt", "init", "nn"},
     {"__init__"},
 ]
 STANDARD = sys.stdlib_module_names
