@@ -1,6 +1,6 @@
 """GPU activations as fast as memory: scaled sigmoid, penalized tanh and learned ones (KAF)."""
 
-from . import nn
+from . import kaf_tools, nn
 from ._version import __version__
 from ._warmup import warmup
 from .dictionary import KAF, kaf
@@ -12,6 +12,7 @@ __all__ = [
     "ScaledSigmoid",
     "__version__",
     "kaf",
+    "kaf_tools",
     "nn",
     "penalized_tanh",
     "scaled_sigmoid",
