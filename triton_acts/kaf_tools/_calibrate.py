@@ -108,7 +108,7 @@ def _fitted(kaf: KAF, samples: Samples, quantile: float, margin: float) -> KAF:
     """The layer on its new grid, or the layer itself where there is no range."""
     if not len(samples.x):
         return kaf
-    ends = torch.tensor((quantile, 1 - quantile), dtype=torch.float64)
+    ends = torch.tensor((quantile, 1 - quantile), dtype=torch.float64, device="cpu")
     lo, hi = torch.quantile(samples.x, ends).tolist()
     if not hi - lo > _NARROWEST * max(abs(lo), abs(hi)):
         return kaf

@@ -119,7 +119,7 @@ def _row(
 
 def _mean(at_points: Tensor) -> float:
     """The mean over channels and over the range that equal steps cover, by Simpson's rule."""
-    rule = torch.ones(len(at_points), dtype=torch.float64)
+    rule = torch.ones(len(at_points), dtype=torch.float64, device="cpu")
     rule[1:-1:2], rule[2:-1:2] = 4, 2
     return (rule @ at_points / rule.sum()).mean().item()
 

@@ -57,13 +57,13 @@ def sample(op: str, model: torch.nn.Module, batch: Any, limit: int = 1 << 15) ->
     Raises:
         ValueError: a layer got NaN or an infinity, for which there is no range.
     """
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator("cpu").manual_seed(0)
     seen: dict[str, list[Samples]] = {}
 
     def draw(count: int) -> Tensor:
         if count <= limit:
-            return torch.arange(count)
-        return torch.randint(count, (limit,), generator=generator)
+            return torch.arange(count, device="cpu")
+        return torch.randint(count, (limit,), generator=generator, device="cpu")
 
     def see(name: str, kaf: KAF, x: Tensor) -> None:
         if not x.isfinite().all():
@@ -82,8 +82,10 @@ def sample(op: str, model: torch.nn.Module, batch: Any, limit: int = 1 << 15) ->
 
 
 def _drawn(parts: list[Samples], draw: Callable[[int], Tensor]) -> Samples:
-    x = torch.cat([part.x for part in parts] or [torch.empty(0, dtype=torch.float64)])
-    channel = torch.cat([part.channel for part in parts] or [torch.empty(0, dtype=torch.int64)])
+    x = torch.cat([part.x for part in parts] or [torch.empty(0, dtype=torch.float64, device="cpu")])
+    channel = torch.cat(
+        [part.channel for part in parts] or [torch.empty(0, dtype=torch.int64, device="cpu")]
+    )
     index = draw(len(x))
     return Samples(x[index], channel[index])
 
@@ -130,7 +132,7 @@ def _gpus(model: torch.nn.Module, batch: Any) -> list[int]:
 def _buffers_kept(model: torch.nn.Module) -> Iterator[None]:
     """Puts every buffer back, as the same tensor with the same values."""
     own = [
-        (module, name, buffer, buffer.clone(), _version(buffer))
+        (module, name, buffer, buffer.clone())
         for module in model.modules()
         for name, buffer in module._buffers.items()
         if buffer is not None
@@ -138,12 +140,8 @@ def _buffers_kept(model: torch.nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        for module, name, buffer, values, version in own:
+        for module, name, buffer, values in own:
             module._buffers[name] = buffer
-            if _version(buffer) != version:
+            # by value: native batch_norm counts no version of what it writes
+            if not torch.equal(buffer, values):
                 buffer.copy_(values)
-
-
-def _version(t: Tensor) -> int:
-    """How often a tensor was written to; nobody writes to inference tensors here."""
-    return 0 if t.is_inference() else t._version

@@ -101,7 +101,7 @@ def plot(
             ax.tick_params(labelbottom=i + columns >= panels)
             ax.set_visible(i < panels)
         axes[0].set_xlim(s[0].item(), s[-1].item())
-        figure.suptitle(_title(kaf, len(shown), seen), y=1 - 0.12 / height, va="top", fontsize=11)
+        figure.suptitle(_title(kaf, len(shown), seen), y=1 - 0.12 / height, va="top", fontsize=10)
         figure.supxlabel("input", y=0.1 / height, va="bottom", fontsize=9)
         figure.supylabel("output", x=0.1 / _WIDTH, ha="left", fontsize=9)
         _legend(figure, axes[:panels], 1 - 0.33 / height)
@@ -127,7 +127,9 @@ def _shown(y: Tensor, most: int) -> list[int]:
     if channels <= most:
         return list(range(channels))
     away = (y - y.mean(1, keepdim=True)).square().mean(0)
-    steps = torch.linspace(0, channels - 1, most - 1, dtype=torch.float64).round().long()
+    steps = (
+        torch.linspace(0, channels - 1, most - 1, dtype=torch.float64, device="cpu").round().long()
+    )
     chosen: list[int] = away.argsort()[steps].tolist()
     return chosen
 
@@ -158,7 +160,7 @@ def _band(ax: Axes, s: Tensor, y: Tensor, seen: Samples | None) -> None:
     """All channels in one panel."""
     if seen is not None:
         _histogram(ax, seen.x, s)
-    at = torch.tensor((0.05, 0.5, 0.95), dtype=torch.float64)
+    at = torch.tensor((0.05, 0.5, 0.95), dtype=torch.float64, device="cpu")
     low, median, high = torch.quantile(y, at, dim=1)
     ax.fill_between(s, low, high, color=_SHAPE, alpha=0.25, lw=0, label="5 to 95 %")
     ax.plot(s, median, color=_SHAPE, lw=1.6, label="median", ls=(0, (4, 1)))
@@ -170,7 +172,7 @@ def _histogram(ax: Axes, x: Tensor, s: Tensor) -> None:
     lo, hi, bins = s[0].item(), s[-1].item(), 40
     inside = x[(x >= lo) & (x <= hi)]
     counts = torch.histc(inside, bins, lo, hi)
-    edges = torch.linspace(lo, hi, bins + 1, dtype=torch.float64)
+    edges = torch.linspace(lo, hi, bins + 1, dtype=torch.float64, device="cpu")
     heights = counts / counts.max().clamp_min(1) * 0.33
     ax.stairs(
         heights.numpy(),

@@ -111,7 +111,9 @@ def _chosen(
 
 
 def _halves(samples: Samples) -> tuple[Samples, Samples]:
-    order = torch.randperm(len(samples.x), generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(
+        len(samples.x), generator=torch.Generator("cpu").manual_seed(0), device="cpu"
+    )
     middle = len(order) // 2
     one, two = (Samples(samples.x[i], samples.channel[i]) for i in (order[:middle], order[middle:]))
     return one, two
@@ -121,7 +123,7 @@ def _ranges(d: Grid, seen: Samples) -> Iterator[tuple[float, float]]:
     """Ranges to try; none without data, or with data that have no range."""
     if not len(seen.x):
         return
-    ends = torch.tensor(_QUANTILES, dtype=torch.float64)
+    ends = torch.tensor(_QUANTILES, dtype=torch.float64, device="cpu")
     lo, hi = torch.quantile(seen.x, ends).tolist()
     if not hi - lo > 1e-6 * max(abs(lo), abs(hi)):
         return

@@ -33,7 +33,9 @@ _MOST = 1 << 15  # points that a function is looked at
 
 def nodes(grid: Grid) -> Tensor:
     """Positions of the Gaussians  # [D]."""
-    return torch.tensor([grid.node(i) for i in range(grid.num_nodes)], dtype=torch.float64)
+    return torch.tensor(
+        [grid.node(i) for i in range(grid.num_nodes)], dtype=torch.float64, device="cpu"
+    )
 
 
 def weights(kaf: KAF) -> Tensor:
@@ -61,7 +63,7 @@ def between(lo: float, hi: float, *grids: Grid, density: int = 16) -> Tensor:
     """Points from lo to hi, `density` or more for a node and for a Gaussian's width  # [N], odd."""
     step = min(min(g.delta, 1 / math.sqrt(g.gamma)) for g in grids) / density
     count = int(min(_MOST, max(256.0, (hi - lo) / step)))
-    return torch.linspace(lo, hi, count // 2 * 2 + 1, dtype=torch.float64)
+    return torch.linspace(lo, hi, count // 2 * 2 + 1, dtype=torch.float64, device="cpu")
 
 
 def everywhere(*grids: Grid, density: int = 16) -> Tensor:
@@ -92,14 +94,14 @@ def fit(grid: Grid, s: Tensor, target: Tensor, importance: Tensor | None = None)
         importance = torch.ones_like(s)
     kappa = parts(s, grid)
     weighted = kappa * (importance / importance.sum())[:, None]
-    ridge = torch.diag(torch.full((grid.num_nodes,), _EPS, dtype=torch.float64))
+    ridge = torch.diag(torch.full((grid.num_nodes,), _EPS, dtype=torch.float64, device="cpu"))
     factor = torch.linalg.cholesky(kappa.T @ weighted + ridge)
     return torch.cholesky_solve(weighted.T @ target, factor).T
 
 
 def fit_kept(kaf: KAF, grid: Grid, s: Tensor, importance: Tensor | None = None) -> KAF:
     """A new layer with another dictionary, fitted to the functions of `kaf` at s."""
-    blank = torch.zeros(kaf.alpha.shape[0], grid.num_nodes)
+    blank = torch.zeros(kaf.alpha.shape[0], grid.num_nodes, device="cpu")
     other = kaf.with_dictionary(blank, (grid.lo, grid.hi), grid.gamma)
     target = values(s, weights(kaf), kaf.dictionary)
     with torch.no_grad():

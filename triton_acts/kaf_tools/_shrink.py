@@ -68,7 +68,7 @@ def _dictionaries(
     kaf: KAF, num_nodes: int, ranges: list[tuple[float, float]], gamma: float | None
 ) -> Iterator[Grid]:
     """Checked and rounded, for each range and bandwidth."""
-    old, blank = kaf.dictionary, torch.zeros(1, num_nodes)
+    old, blank = kaf.dictionary, torch.zeros(1, num_nodes, device="cpu")
     for ends in ranges:
         grid = kaf.with_dictionary(blank, ends, gamma).dictionary
         if gamma is not None:
@@ -118,7 +118,11 @@ def _trimmed(kaf: KAF, tol: float) -> tuple[KAF, float]:
     d, alpha = kaf.dictionary, weights(kaf)
     s = everywhere(d)
     kappa = parts(s, d)
-    first, last, lost = 0, d.num_nodes, torch.zeros(len(s), alpha.shape[0], dtype=torch.float64)
+    first, last, lost = (
+        0,
+        d.num_nodes,
+        torch.zeros(len(s), alpha.shape[0], dtype=torch.float64, device="cpu"),
+    )
     while last - first > 2:
         ends = [(_with(lost, kappa, alpha, i), i) for i in (first, last - 1)]
         cost, dropped = min(((more.abs().max().item(), i) for more, i in ends))
