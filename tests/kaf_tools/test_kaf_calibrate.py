@@ -50,6 +50,15 @@ def test_quantile_and_margin():
     assert found.new_coverage == pytest.approx(1 / 1001)
 
 
+def test_overlap_and_size_of_the_dictionary_stay():
+    kaf = ta.KAF(2, 9, gamma=1.0)
+    curvature = kaf.dictionary.gamma * kaf.dictionary.delta**2
+    kaf_tools.calibrate(kaf, 5 + torch.randn(100, 2))
+    d = kaf.dictionary
+    assert d.gamma * d.delta**2 == pytest.approx(curvature, rel=1e-5)
+    assert d.num_nodes == 9
+
+
 def test_a_function_beyond_its_grid_stays_and_can_learn():
     kaf = ta.KAF(3, 64, init=torch.tanh)
     x = 6 * torch.randn(3000, 3)

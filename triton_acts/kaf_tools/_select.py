@@ -85,7 +85,7 @@ def select_nodes(
     if min(bends, default=1) <= 0:
         raise ValueError(f"select_nodes: curvatures must be positive, got {bends}")
     layers = kaf_layers("select_nodes", model)
-    samples = sample("select_nodes", model, batch)
+    samples = sample("select_nodes", model, batch, limit=1 << 13)
     return {name: _chosen(kaf, samples[name], tol, sizes, bends) for name, kaf in layers.items()}
 
 
