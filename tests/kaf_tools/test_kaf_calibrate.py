@@ -25,14 +25,14 @@ def test_range_and_function(channels, dtype):
     old, alpha = exact(kaf, x), kaf.alpha
     found = kaf_tools.calibrate(kaf, x)[""]
     assert kaf.alpha is alpha
-    assert kaf.dictionary.lo == pytest.approx(1.95, abs=0.01)
-    assert kaf.dictionary.hi == pytest.approx(3.05, abs=0.01)
+    assert kaf.dictionary.lo == pytest.approx(1.9, abs=0.01)
+    assert kaf.dictionary.hi == pytest.approx(3.1, abs=0.01)
     assert found.old_range == (-3, 3)
     assert found.new_range == (kaf.dictionary.lo, kaf.dictionary.hi) == tuple(kaf.grid.tolist())
     assert (found.old_gamma, found.new_gamma) == (ta.KAF(1).dictionary.gamma, kaf.gamma.item())
     assert kaf.gamma.item() * kaf.dictionary.delta**2 == pytest.approx(1 / 6, rel=1e-5)
     away = (exact(kaf, x) - old).abs()
-    assert away.max().item() < 1e-3
+    assert away.max().item() < 5e-3
     assert found.max_error == pytest.approx(away.max().item(), rel=1e-3)
     assert found.rms_error == pytest.approx(away.square().mean().sqrt().item(), rel=1e-3)
     assert (found.old_coverage, found.new_coverage) == (0, 0)
@@ -73,6 +73,19 @@ def test_a_function_beyond_its_grid_stays_and_can_learn():
     torch.testing.assert_close(kaf(x[:50] / 2), torch.tanh(x[:50] / 2), rtol=0, atol=0.05)
 
 
+@pytest.mark.parametrize("width", [0.3, 1.8])
+def test_no_swing_beyond_the_data(width):
+    kaf = ta.KAF(2, init=torch.nn.functional.elu)
+    x = width * torch.randn(4000, 2)
+    found = kaf_tools.calibrate(kaf, x)[""]
+    assert found.max_error < 0.3
+    assert found.rms_error < 0.05
+    lo, hi = kaf.grid.tolist()
+    beyond = torch.cat((torch.linspace(2 * lo, lo, 200), torch.linspace(hi, 2 * hi, 200)))
+    highest = kaf(torch.linspace(lo, hi, 200)[:, None].expand(-1, 2)).abs().max()
+    assert kaf(beyond[:, None].expand(-1, 2)).abs().max() < 1.1 * min(highest, abs(hi))
+
+
 def test_twice_changes_little():
     kaf = ta.KAF(4)
     x = torch.randn(2000, 4)
@@ -111,7 +124,7 @@ def test_wide_samples_of_large_batches_are_drawn_from_all_channels():
     with torch.no_grad():
         kaf.alpha[1] = 0
     old = exact(kaf, x)
-    found = kaf_tools.calibrate(kaf, x)[""]
+    found = kaf_tools.calibrate(kaf, x, margin=0.05)[""]
     assert kaf.dictionary.lo == pytest.approx(-4.5, abs=0.6)
     assert kaf.dictionary.hi == pytest.approx(24.5, abs=0.6)
     away = exact(kaf, x) - old  # channel 1 is 0 before and after: what is left is channel 0's

@@ -29,7 +29,7 @@ def difference(one, two):
         (lambda: ta.KAF(4, dtype=torch.float64), 40, 1e-6),
         (lambda: ta.KAF(2, 2), 20, 0.01),
         (lambda: ta.KAF(2, 20), 2, 10),
-        (lambda: ta.KAF(2, 64), 256, 1e-4),
+        (lambda: ta.KAF(2, 256), 96, 3),
     ],
 )
 def test_refit(kaf, num_nodes, bound):

@@ -13,7 +13,7 @@ from triton_acts import _check
 from triton_acts.dictionary import KAF
 
 from ._observe import Samples, kaf_layers, sample
-from ._shapes import between, errors_at, fit_kept, frequency, kept_bandwidth
+from ._shapes import errors_at, fit_seen, kept_bandwidth
 
 __all__ = ["Calibration", "calibrate"]
 
@@ -46,16 +46,17 @@ class Calibration:
 
 
 def calibrate(
-    model: torch.nn.Module, batch: Any, *, quantile: float = 1e-3, margin: float = 0.05
+    model: torch.nn.Module, batch: Any, *, quantile: float = 1e-3, margin: float = 0.1
 ) -> dict[str, Calibration]:
     """Sets the grid of each KAF layer from data and refits alpha, so that the function stays.
 
     The new range reaches from the `quantile` of all pre-activations of the layer to their
     `1 - quantile`, and `margin` times that distance further at both ends. gamma delta^2 stays, and
     so does the number of nodes. alpha minimises the squared change over the new range in float64,
-    half of the weight equal and half where the batch has its numbers, with a ridge of 1e-10. Where
-    an old function has faded beyond its grid, the new one is as flat, but can now learn; for a
-    layer with a fitted `init`, `reset_parameters()` fits that function to the new range instead.
+    half of the weight equal and half where the batch has its numbers, with a ridge of 1e-10; beyond
+    that range the new function fades as Gaussians do. Where an old function has faded beyond its
+    grid, the new one is as flat, but can now learn; for a layer with a fitted `init`,
+    `reset_parameters()` fits that function to the new range instead.
 
     The model runs once. Later layers are fitted to what the old model fed them, since the earlier
     functions stay; where an error is large, calibrate again. The parameters remain the same objects
@@ -116,8 +117,7 @@ def _fitted(kaf: KAF, samples: Samples, quantile: float, margin: float) -> KAF:
     d = kaf.dictionary
     gamma = kept_bandwidth(d, lo, hi, d.num_nodes)
     new = kaf.with_dictionary(kaf.alpha, (lo, hi), gamma)
-    s = between(lo, hi, d, new.dictionary)
-    return fit_kept(kaf, new.dictionary, s, frequency(s, samples.x))
+    return fit_seen(kaf, new.dictionary, samples.x, lo, hi)
 
 
 def _compared(old: KAF, new: KAF, samples: Samples) -> Calibration:

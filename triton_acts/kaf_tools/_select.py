@@ -13,7 +13,7 @@ from triton_acts import _check
 from triton_acts.dictionary import KAF, Grid
 
 from ._observe import Samples, kaf_layers, sample
-from ._shapes import between, errors_at, fit_kept, frequency, parts, weights
+from ._shapes import errors_at, fit_seen, parts, weights
 
 __all__ = ["Choice", "select_nodes"]
 
@@ -139,8 +139,7 @@ def _gamma(ends: tuple[float, float], size: int, curvature: float) -> float:
 def _candidate(kaf: KAF, grid: Grid, seen: Samples, held: Samples) -> Choice:
     """Fitted where the data are, tested on those held out."""
     lo, hi = seen.x.min().item(), seen.x.max().item()
-    s = between(lo, hi, grid, kaf.dictionary)
-    other = fit_kept(kaf, grid, s, frequency(s, seen.x))
+    other = fit_seen(kaf, grid, seen.x, lo, hi)
     away = errors_at(kaf, other, *held).square().mean().sqrt()
     size = (parts(held.x, kaf.dictionary) * weights(kaf)[held.channel]).sum(1)
     size = size.square().mean().sqrt()

@@ -16,7 +16,7 @@ __all__ = [
     "everywhere",
     "fit",
     "fit_kept",
-    "frequency",
+    "fit_seen",
     "kept_bandwidth",
     "largest_error",
     "largest_sum",
@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _EPS = 1e-10  # of a fit: another grid changes ELU by 1e-5, and weights stay below 600
+_BEYOND = 0.01  # what errors beyond the range of data matter
 _FADED = 6.0  # sqrt(gamma) times a distance at which a Gaussian is 2e-16
 _MOST = 1 << 15  # points that a function is looked at
 
@@ -99,22 +100,41 @@ def fit(grid: Grid, s: Tensor, target: Tensor, importance: Tensor | None = None)
     return torch.cholesky_solve(weighted.T @ target, factor).T
 
 
-def fit_kept(kaf: KAF, grid: Grid, s: Tensor, importance: Tensor | None = None) -> KAF:
-    """A new layer with another dictionary, fitted to the functions of `kaf` at s."""
+def fit_kept(
+    kaf: KAF, grid: Grid, s: Tensor, target: Tensor | None = None, importance: Tensor | None = None
+) -> KAF:
+    """A new layer with another dictionary, fitted at s to a target or the functions of `kaf`."""
     blank = torch.zeros(kaf.alpha.shape[0], grid.num_nodes, device="cpu")
     other = kaf.with_dictionary(blank, (grid.lo, grid.hi), grid.gamma)
-    target = values(s, weights(kaf), kaf.dictionary)
+    if target is None:
+        target = values(s, weights(kaf), kaf.dictionary)
     with torch.no_grad():
         other.alpha.copy_(fit(other.dictionary, s, target, importance))
     return other
 
 
-def frequency(s: Tensor, x: Tensor) -> Tensor:
-    """How much errors at equal steps s matter: half as often as x lies there, half all the same."""
-    bins = 64
-    counts = torch.histc(x, bins, s[0].item(), s[-1].item())
-    place = ((s - s[0]) / (s[-1] - s[0]) * bins).long().clamp_max(bins - 1)
-    return 0.5 * counts[place] / counts.sum().clamp_min(1) * bins + 0.5
+def fit_seen(kaf: KAF, grid: Grid, x: Tensor, lo: float, hi: float) -> KAF:
+    """A new layer with another dictionary, fitted to the functions of `kaf` from lo to hi.
+
+    Errors weigh half the same everywhere and half as often as x lies there. Beyond lo and hi they
+    weigh little, and the target is the old function, but fades no later than the Gaussians do: left
+    free, the function would swing there as far as its weights let it, and bound to an old one that
+    goes on, it would need large weights to follow.
+    """
+    tail = _FADED / 2 / math.sqrt(grid.gamma)
+    s = between(lo - tail, hi + tail, grid, kaf.dictionary, density=8)
+    nearest = s.clamp(lo, hi)
+    target = values(s, weights(kaf), kaf.dictionary)
+    faded = values(nearest, weights(kaf), kaf.dictionary)
+    faded *= torch.exp(-grid.gamma * (s - nearest).square())[:, None]
+    target = torch.where(target.abs() < faded.abs(), target, faded)
+    bins, first, last = 64, s[0].item(), s[-1].item()
+    counts = torch.histc(x, bins, first, last)
+    place = ((s - first) / (last - first) * bins).long().clamp_max(bins - 1)
+    often = counts[place]
+    evenly = torch.where(s == nearest, 1.0, _BEYOND).double()
+    often = often / often.sum().clamp_min(1) + evenly / evenly.sum()
+    return fit_kept(kaf, grid, s, target, often)
 
 
 def errors_at(kaf: KAF, other: KAF, x: Tensor, channel: Tensor) -> Tensor:
