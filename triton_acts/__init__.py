@@ -1,6 +1,6 @@
 """GPU activations as fast as memory: scaled sigmoid, penalized tanh and learned ones (KAF)."""
 
-from . import init, nn
+from . import init, kaf_tools, nn
 from ._version import __version__
 from ._warmup import warmup
 from .adopt import SwapReport, register_transformers, swap
@@ -15,6 +15,7 @@ __all__ = [
     "__version__",
     "init",
     "kaf",
+    "kaf_tools",
     "nn",
     "penalized_tanh",
     "register_transformers",
