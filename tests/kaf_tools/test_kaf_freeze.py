@@ -4,6 +4,7 @@ import copy
 import pickle
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from support.kaf_layer import elu, other
@@ -163,15 +164,13 @@ class Small(torch.nn.Module):
 # torch.onnx copies PyTorch's own tree specs, whose class warns that it will go
 @pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning")
 def test_onnx(tmp_path):
-    runtime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
     model = Small().eval()
     x = 3 * torch.randn(5, 2, 6, 6)
     sizes = ({0: "n"},)
     program = torch.onnx.export(model, (x[:2],), dynamo=True, dynamic_shapes=sizes, verbose=False)
     file = tmp_path / "kaf.onnx"
     program.save(file)
-    session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     (y,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
     np.testing.assert_allclose(y, model(x).detach().numpy(), rtol=0, atol=2e-5)
     assert model.error < 0.01
