@@ -32,11 +32,12 @@ fmt: $(READY)
 
 # Apart, because Triton's interpreter and its compiler exclude each other in one process, and because
 # tests that measure time have to be alone. The others share the cores, where pytest-xdist is installed.
-SHARED = OMP_NUM_THREADS=1 $(PYTHON) -m pytest $$($(PYTHON) -c "import xdist; print('-n logical')" 2>&-)
+SHARED = OMP_NUM_THREADS=1 $(PYTHON) -m pytest \
+	$$($(PYTHON) -c "import xdist; print('-n logical --dist worksteal')" 2>&-)
 test: $(READY)
 	TRITON_INTERPRET=1 $(SHARED) tests/kernel_road tests/battery
 	$(SHARED) tests -m "not alone"
-	$(PYTHON) -m pytest tests -m alone
+	$(PYTHON) -m pytest -m alone $$(grep -rl --include='*.py' mark.alone tests)
 
 # The oldest stack that is supported, torch 2.11 and Triton 3.6, in an interpreter that has it. Triton 3.6
 # beside a newer torch covers the kernels.

@@ -12,7 +12,7 @@ torch.manual_seed(0)
 _device_constructors()  # remembers torch.empty at first use, which some tests replace for a while
 
 _ANY = {"deadline": None, "suppress_health_check": list(HealthCheck)}
-settings.register_profile("fixed", max_examples=60, derandomize=True, database=None, **_ANY)
+settings.register_profile("fixed", max_examples=40, derandomize=True, database=None, **_ANY)
 settings.register_profile("long", max_examples=2000, print_blob=True, **_ANY)  # `make fuzz`
 settings.load_profile("fixed")
 
