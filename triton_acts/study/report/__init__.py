@@ -15,7 +15,7 @@ from ._families import also_section, norm_section
 from ._html import as_html
 from ._markdown import FIGURES, as_markdown
 from ._method import choices_section, dropped_section, limits_section, protocol_section
-from ._panels import svg
+from ._panels import png
 from ._verdicts import verdict_section
 from ._view import views
 
@@ -38,7 +38,7 @@ def write_report(study: Study, folder: Path) -> list[Path]:
     _check_packages()
     found = document(study)
     drawn = {
-        block.name: svg(block.draw)
+        block.name: png(block.draw)
         for section in found.sections
         for block in section.blocks
         if isinstance(block, Picture)
@@ -49,8 +49,8 @@ def write_report(study: Study, folder: Path) -> list[Path]:
     write_text(files[0], as_markdown(found))
     write_text(files[1], as_html(found, drawn))
     for name, content in drawn.items():
-        files.append(figures / f"{name}.svg")
-        write_text(files[-1], content.decode())
+        files.append(figures / f"{name}.png")
+        files[-1].write_bytes(content)
     return files
 
 

@@ -98,7 +98,7 @@ def _sigmoid_numbers(study: Study) -> tuple[bool, str]:
     scale = _scale("accuracy", intervals.values())
     words = [f"{v} {scale.interval(*interval)} %" for v, interval in intervals.items()]
     right = intervals["sigmoid"][2] < FAILS and intervals["scaled sigmoid"][1] > TRAINS
-    return right, f"{listed(words)}."
+    return right, f"{'; '.join(words)}."
 
 
 def _penalized(study: Study, task: str) -> Claim:

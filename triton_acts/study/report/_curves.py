@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from triton_acts.study._study import Study
 
 from ._document import Block, Picture, Section, Text
-from ._panels import BLACK, GREY, Line, groups, key, label, panels
+from ._panels import BLACK, GREY, Line, beside, groups, key, label, logarithmic, panels
 from ._verdicts import file_name
 from ._view import View, has, of_task
 
@@ -28,11 +28,11 @@ _LEGEND = (
 )
 _QUANTITIES = {
     "validation": "",  # the metric's own name
-    "first": "gradient,\nfirst layer",
-    "last": "gradient,\nlast layer",
-    "weight_norm": "weight\nnorm",
-    "saturation": "flat\n(share)",
-    "dead": "dead\n(share)",
+    "first": "gradient, first layer",
+    "last": "gradient, last layer",
+    "weight_norm": "weight norm",
+    "saturation": "flat (share)",
+    "dead": "dead (share)",
 }
 _SHARES, _GRADIENTS = ("saturation", "dead"), ("first", "last")
 _WIDE_RANGE = 20.0  # from which on an axis is logarithmic
@@ -71,11 +71,12 @@ def _training(view: View, curves: DataFrame, layers: DataFrame) -> Any:
         factor = view.scale.factor if name == "validation" else 1.0
         draw = partial(_over_seeds, name=name, factor=factor)
         _fill(row, columns, frames[name], view, draw)
-        row[0].set_ylabel(_QUANTITIES[name] or f"validation\n{label(view.scale.label)}")
+        row[0].set_ylabel(beside(_QUANTITIES[name] or f"validation {label(view.scale.label)}"))
         if name in _SHARES:
             row[0].set_ylim(-0.04, 1.04)
         elif name in _GRADIENTS or (not view.scale.share and _spread(frames[name][name])):
-            row[0].set_yscale("log")
+            logarithmic(row[0])
+    figure.align_ylabels(axes[:, 0])
     _name_x(axes, columns, "optimizer step")
     return figure
 
@@ -84,9 +85,9 @@ def _by_layer(view: View, layers: DataFrame) -> Any:
     figure, axes, columns = _grid(view, layers, 2)
     for row, name, which in zip(axes, ("first epoch", "last epoch"), (0, -1), strict=True):
         _fill(row, columns, layers, view, partial(_along_layers, which=which))
-        row[0].set_ylabel(f"gradient,\n{name}")
+        row[0].set_ylabel(beside(f"gradient, {name}"))
         if (layers["gradient_norm"] > 0).any():
-            row[0].set_yscale("log")
+            logarithmic(row[0])
     _name_x(axes, columns, "layer")
     return figure
 

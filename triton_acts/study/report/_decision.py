@@ -15,6 +15,7 @@ from ._words import listed, number, plural, times
 
 __all__ = ["decision_sheet"]
 
+_NAMED = 3  # activations besides the first
 _FEW_SEEDS = 8  # below, an interval says little beyond the runs it comes from
 
 
@@ -90,10 +91,14 @@ def _gain(view: View, better: Sequence[Row], base: Row) -> str:
     first, scale = better[0], view.scale
     text = (
         f"{first.variant} is better: {scale.label} {view.mean(first)} instead of "
-        f"{view.mean(base)}, a difference of {view.difference(first)}{scale.unit}."
+        f"{view.mean(base)}, a difference of {view.difference(first)}{scale.unit}"
     )
+    gained, unit = _gained(view, first, base)
+    text += "." if scale.share else f", {number(gained, 2)} {unit} of the baseline's."
     if len(better) > 1:
-        others = [f"{row.variant} {view.difference(row)}" for row in better[1:]]
+        others = [f"{row.variant} {view.difference(row)}" for row in better[1 : _NAMED + 1]]
+        if len(better) > _NAMED + 1:
+            others.append(f"{len(better) - _NAMED - 1} more, see the table")
         text += (
             f" Also better: {listed(others)}. These were compared with {base.variant}, not with "
             f"each other."
@@ -124,7 +129,7 @@ def _cost(view: View, row: Row, base: Row) -> str:
         text = f"{what} {number(value)} instead of {number(reference)} {of}"
         text += f" ({times(value, reference)})"
         if value > reference and gained > 0:
-            text += f", {number((value - reference) / gained, 2)} {of} for each {unit}"
+            text += f", {number((value - reference) / gained, 2)} for each {unit} gained"
         parts.append(text)
     parts.append(f"parameters {count(row.parameters)} instead of {count(base.parameters)}")
     return "; ".join(parts) + "."
@@ -133,10 +138,10 @@ def _cost(view: View, row: Row, base: Row) -> str:
 def _gained(view: View, row: Row, base: Row) -> tuple[float, str]:
     """The gain in percentage points of a share, else in percent of the baseline's mean."""
     if view.scale.share:
-        return 100 * abs(row.difference), "percentage point gained"
+        return 100 * abs(row.difference), "percentage point"
     if not base.mean:
         return math.nan, ""
-    return 100 * abs(row.difference / base.mean), f"percent of the baseline's {view.scale.metric}"
+    return 100 * abs(row.difference / base.mean), "percent"
 
 
 def _risks(study: Study, view: View, views: Sequence[View]) -> list[str]:
@@ -145,7 +150,8 @@ def _risks(study: Study, view: View, views: Sequence[View]) -> list[str]:
         found += [*_own_risks(study, view, better[0]), *_elsewhere(view, better[0], views)]
     else:
         runs = sum(row.diverged for row in view.rows)
-        found.append(f"{plural(runs, 'run')} of all activations diverged.")
+        lost = f"{plural(runs, 'run')} of all activations" if runs else "No run"
+        found.append(f"{lost} diverged.")
     worse = [row.variant for row in view.of(WORSE)]
     if worse:
         found.append(f"Worse than the baseline here: {listed(worse)}.")

@@ -13,6 +13,7 @@ from ._words import slug
 __all__ = ["as_html"]
 
 _WIDE = 7  # columns from which on a table is set smaller
+_NUMBER = re.compile("[+\N{MINUS SIGN}]?[0-9][0-9.,]*( \\[.*\\])?")
 _STYLE = """
 body { margin: 0 auto; max-width: 960px; padding: 0 16px 48px; color: #1a1a1a; background: #fff;
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", Arial, sans-serif; }
@@ -24,7 +25,7 @@ ul { margin: 8px 0; padding-left: 22px; max-width: 85ch; }
 nav { font-size: 14px; } nav a { margin-right: 14px; white-space: nowrap; } a { color: #0059a0; }
 .facts { margin: 14px 0; padding: 10px 14px; border: 1px solid #ddd; border-left: 4px solid #0072b2;
   border-radius: 3px; break-inside: avoid; font-size: 14px; }
-dl { display: grid; grid-template-columns: 7.5em 1fr; gap: 3px 10px; margin: 0; }
+dl { display: grid; grid-template-columns: 8.5em 1fr; gap: 3px 10px; margin: 0; }
 dt { font-weight: 600; color: #555; } dd { margin: 0; }
 figure { margin: 16px 0 24px; break-inside: avoid; }
 figure img { width: 100%; max-width: 800px; height: auto; display: block; }
@@ -34,7 +35,8 @@ table { border-collapse: collapse; font-size: 13px; line-height: 1.35; }
 th, td { padding: 3px 7px; text-align: left; vertical-align: top; border-bottom: 1px solid #ddd; }
 th { background: #f2f2f2; } td.n { text-align: right; font-variant-numeric: tabular-nums; }
 td { overflow-wrap: normal; word-break: normal; max-width: 26em; }
-.wide { font-size: 11px; } .wide th, .wide td { padding: 2px 5px; }
+.wide { font-size: 11px; } .wide th, .wide td { padding: 2px 4px; }
+td.v { min-width: 7.2em; }
 .better, .reproduced { color: #00558a; font-weight: 600; }
 .worse, .not-reproduced { color: #a83c00; font-weight: 600; }
 @media print {
@@ -51,7 +53,7 @@ def as_html(document: Document, pictures: Mapping[str, bytes]) -> str:
 
     Args:
         document: what it says.
-        pictures: SVG by a picture's name.
+        pictures: PNG by a picture's name.
     """
     title = _escaped(document.title)
     links = " ".join(
@@ -85,7 +87,7 @@ def _block(block: Block, pictures: Mapping[str, bytes]) -> str:
             data = base64.b64encode(pictures[name]).decode()
             return (
                 f"<figure><figcaption>{_escaped(caption)}</figcaption>"
-                f'<img alt="{_escaped(caption)}" src="data:image/svg+xml;base64,{data}"></figure>'
+                f'<img alt="{_escaped(caption)}" src="data:image/png;base64,{data}"></figure>'
             )
         case Table():
             return _table(block)
@@ -102,9 +104,9 @@ def _table(table: Table) -> str:
 
 
 def _cell(cell: str | Cell) -> str:
+    is_cell = isinstance(cell, Cell)
     text, tone = (cell.text, cell.tone) if isinstance(cell, Cell) else (cell, "")
-    numeric = re.match("[+\N{MINUS SIGN}]?[0-9]", text) is not None
-    kind = "n" if numeric else slug(tone)
+    kind = "n" if _NUMBER.fullmatch(text) else " ".join(filter(None, ("v" * is_cell, slug(tone))))
     attribute = f' class="{kind}"' if kind else ""
     return f"<td{attribute}>{_escaped(text)}</td>"
 

@@ -30,7 +30,7 @@ def _block(block: Block) -> str:
             facts = "\n".join(f"- **{_escaped(k)}**: {_escaped(v)}" for k, v in rows)
             return f"### {_escaped(title)}\n\n{facts}"
         case Picture(caption, name):
-            return f"**{_escaped(caption)}**\n\n![{_escaped(caption)}]({FIGURES}/{name}.svg)"
+            return f"**{_escaped(caption)}**\n\n![{_escaped(caption)}]({FIGURES}/{name}.png)"
         case Table(caption, head, rows):
             lines = [_line(head), "|" + " --- |" * len(head), *map(_line, rows)]
             return f"**{_escaped(caption)}**\n\n" + "\n".join(lines)

@@ -1,4 +1,4 @@
-"""How the pictures look: colours, sizes, highlighted lines, legends, and SVG.
+"""How the pictures look: colours, sizes, highlighted lines, legends, and PNG.
 
 Every picture is as wide as a page of 800 pixels. At most three lines and the baseline are coloured
 in a panel, and differ in their strokes, too; the other activations are grey.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,16 +18,18 @@ from triton_acts.study._variants import VARIANTS
 
 from ._view import OURS, is_ours
 
-__all__ = ["WIDTH", "Line", "groups", "label", "panels", "svg"]
+__all__ = ["BLACK", "GREY", "WIDTH", "Line", "beside", "groups", "key", "label", "logarithmic"]
+__all__ += ["panels", "png"]
 
-WIDTH = 8.0  # inches of 72 points: 768 CSS pixels
+WIDTH = 8.0  # inches; 768 CSS pixels
+_DPI, _SHADES = 144, 64  # 1.5 pixels a CSS pixel; 160 an inch on paper
 GREY, BLACK = "#C4C4C4", "#000000"
 # Okabe and Ito's colours, which the colour-blind tell apart
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _STROKES = ("-", "--", "-.")
 _IN_PANEL = 3  # coloured lines besides the baseline
 _LONGEST = 26  # letters of a name
-_LEFT, _RIGHT, _BOTTOM, _TITLE, _BETWEEN = 0.72, 0.12, 0.5, 0.3, 0.22  # inches
+_LEFT, _RIGHT, _BOTTOM, _TITLE, _BETWEEN = 0.95, 0.12, 0.5, 0.3, 0.22  # inches
 _LEGEND_LINE, _LEGEND_COLUMNS = 0.22, 4  # inches, count
 _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -39,7 +42,6 @@ _STYLE: dict[Any, Any] = {
     "grid.color": "#E4E4E4",
     "legend.fontsize": 8.5,
     "legend.frameon": False,
-    "svg.hashsalt": "triton_acts",  # the same figure, the same file
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
 }
@@ -113,6 +115,23 @@ def panels(rows: int, columns: int, handles: Sequence[Any], height: float = 1.25
     return figure, axes
 
 
+def logarithmic(ax: Any) -> None:
+    """A logarithmic axis with few ticks, each a number."""
+    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
+
+    ax.set_yscale("log")
+    low, high = ax.get_ylim()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 50 * low else (1,), numticks=5))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def beside(text: str) -> str:
+    """A label of a low panel's axis, in short lines."""
+    return textwrap.fill(text, 14)
+
+
 def key(colour: str, text: str, stroke: str = "-", marker: str = "", face: str = "") -> Any:
     """A line in a legend."""
     from matplotlib.lines import Line2D
@@ -122,12 +141,14 @@ def key(colour: str, text: str, stroke: str = "-", marker: str = "", face: str =
     )
 
 
-def svg(draw: Callable[[], Any]) -> bytes:
-    """A figure as SVG."""
+def png(draw: Callable[[], Any]) -> bytes:
+    """A figure as PNG, with few colours: of these pictures a third of the size of SVG."""
     import matplotlib as mpl
+    from PIL import Image
 
-    file = io.BytesIO()
+    drawn, packed = io.BytesIO(), io.BytesIO()
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # in a user's names
-        draw().savefig(file, format="svg", metadata={"Date": None})
-    return file.getvalue()
+        draw().savefig(drawn, format="png", dpi=_DPI)
+    Image.open(drawn).convert("RGB").quantize(_SHADES).save(packed, format="png", optimize=True)
+    return packed.getvalue()

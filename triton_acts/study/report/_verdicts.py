@@ -30,8 +30,9 @@ _LEGEND = (
     "mean: on the test set, over the seeds, with its 95 % interval. difference: from the baseline, "
     "seed by seed, with the interval at Holm's level. detectable: the smallest difference that as "
     "many seeds find four times in five. steps: optimizer steps until validation is where the "
-    "baseline ends, in the median. Times and memory are medians over the seeds; memory is what "
-    "a batch's forward pass keeps for backward."
+    "baseline ends, in the median; no target where the baseline ends no further than it began. "
+    "Times and memory are medians over the seeds; memory is what a batch's forward pass keeps for "
+    "backward."
 )
 
 
@@ -58,7 +59,7 @@ def _line(view: View, row: Row) -> list[str | Cell]:
         view.difference(row) if row.verdict else "",
         verdict_cell(row.verdict) if verdict else "not compared",
         view.detectable(row) if row.verdict else "",
-        steps(row.steps_to_target),
+        steps(row.steps_to_target if view.target_is_fair else None),
         count(row.diverged),
         number(row.epoch_s),
         number(row.inference_us),

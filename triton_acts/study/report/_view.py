@@ -73,6 +73,11 @@ class View:
         """The rows with a verdict."""
         return [row for row in self.rows if row.verdict]
 
+    @property
+    def target_is_fair(self) -> bool:
+        """Whether the baseline learns anything: else even untrained models reach its target."""
+        return self.baseline is not None and self.baseline.steps_to_target > 0
+
     def of(self, verdict: str) -> list[Row]:
         """The rows with this verdict, the largest difference first."""
         found = [row for row in self.rows if row.verdict == verdict]

@@ -76,7 +76,7 @@ def scale_of(metric: str, values: Iterable[float], halves: Iterable[float]) -> S
     share = metric in _SHARES and all(0 <= v <= 1 for v in values if math.isfinite(v))
     sizes = sorted(h for h in halves if math.isfinite(h) and h > 0)
     half = sizes[len(sizes) // 2] * (100 if share else 1) if sizes else 0.1
-    return Scale(metric, share, min(max(1 - math.floor(math.log10(half)), 0), 6))
+    return Scale(metric, share, min(max(1 - math.floor(math.log10(half)), int(share)), 6))
 
 
 def number(x: float, digits: int = 3) -> str:
