@@ -9,7 +9,7 @@ from triton_acts.study._study import Study
 
 from ._document import Cell, Table
 from ._view import View, of_task
-from ._words import Scale, number
+from ._words import Scale, number, options_text
 
 __all__ = ["choice_tables", "rate_sensitivity"]
 
@@ -42,7 +42,7 @@ def _table(study: Study, view: View) -> Table:
         edges += _option_edges(options, view.about["variants"].get(variant, []))
         rate = f"{record['learning_rate']:g}"
         warning = Cell(", ".join(filter(None, edges)), "worse")
-        rows.append([variant, rate, str(record["init"]), options, span, warning])
+        rows.append([variant, rate, str(record["init"]), options_text(options), span, warning])
     return Table(f"Choices, {view.task}", [*_HEAD, "at the edge of its grid"], rows)
 
 

@@ -11,7 +11,7 @@ from triton_acts.study._study import Study
 from ._choices import rate_sensitivity
 from ._document import Block, Cell, Facts, Section, Table, Text
 from ._view import Row, View, count, of_task
-from ._words import listed, number, plural, times
+from ._words import listed, number, options_text, plural, times
 
 __all__ = ["decision_sheet"]
 
@@ -83,8 +83,8 @@ def _what_changed(study: Study, view: View, better: Sequence[Row]) -> str:
 def _choice(study: Study, task: str, variant: str) -> str:
     choices = of_task(study.choices, task)
     row = choices[choices["variant"] == variant].iloc[0]
-    options = f", {row['options']}" if isinstance(row["options"], str) and row["options"] else ""
-    return f"learning rate {row['learning_rate']:g}, initialisation '{row['init']}'{options}"
+    words = [f"learning rate {row['learning_rate']:g}", f"initialisation '{row['init']}'"]
+    return ", ".join(filter(None, [*words, options_text(row["options"])]))
 
 
 def _gain(view: View, better: Sequence[Row], base: Row) -> str:

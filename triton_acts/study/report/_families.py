@@ -37,12 +37,10 @@ def also_section(study: Study, main: Sequence[View]) -> Section:
         "family of their own in Holm's correction."
     )
     blocks: list[Block] = [Text(text)]
-    curve = {"": [*main]} | also
-    by_share = {
-        found[0].scale.label: {int(m[1]): v for v in found if (m := _SHARE.fullmatch(v.task))}
-        for found in curve.values()
-        if found
-    }
+    by_share: dict[str, dict[int, View]] = {}
+    for view in (*main, *(view for found in also.values() for view in found)):
+        if match := _SHARE.fullmatch(view.task):
+            by_share.setdefault(view.scale.label, {})[int(match[1])] = view
     by_share = {name: shares for name, shares in by_share.items() if len(shares) > 1}
     if by_share:
         caption = "defects: means with their intervals, over the share of the training data"

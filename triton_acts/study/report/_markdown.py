@@ -23,9 +23,9 @@ def as_markdown(document: Document) -> str:
 def _block(block: Block) -> str:
     match block:
         case Text(text):
-            return _escaped(text)
+            return _opening(text)
         case Items(items):
-            return "\n".join(f"- {_escaped(item)}" for item in items)
+            return "\n".join(f"- {_opening(item)}" for item in items)
         case Facts(title, rows):
             facts = "\n".join(f"- **{_escaped(k)}**: {_escaped(v)}" for k, v in rows)
             return f"### {_escaped(title)}\n\n{facts}"
@@ -46,5 +46,13 @@ def _escaped(text: str) -> str:
     text = re.sub(r"\s", " ", text)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*_|~$])", r"\\\1", text)
-    text = re.sub(r"\](?=[(\[:])", r"\\]", text)
-    return re.sub(r"^([#+-])", r"\\\1", text)
+    return re.sub(r"\](?=[(\[:])", r"\\]", text)
+
+
+def _opening(text: str) -> str:
+    """The same where a line begins, which may be taken for a heading or a list."""
+    return re.sub(r"^([#+-]|\d+(?=[.)]))", _plain, _escaped(text))
+
+
+def _plain(sign: re.Match[str]) -> str:
+    return f"&#{ord(sign[0][0])};{sign[0][1:]}"

@@ -22,7 +22,7 @@ __all__ = ["BLACK", "GREY", "WIDTH", "Line", "beside", "groups", "key", "label",
 __all__ += ["panels", "png"]
 
 WIDTH = 8.0  # inches; 768 CSS pixels
-_DPI, _SHADES = 144, 64  # 1.5 pixels a CSS pixel; 160 an inch on paper
+_DPI, _SHADES = 144, 256  # 1.5 pixels a CSS pixel; 160 an inch on paper
 GREY, BLACK = "#C4C4C4", "#000000"
 # Okabe and Ito's colours, which the colour-blind tell apart
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -117,19 +117,20 @@ def panels(rows: int, columns: int, handles: Sequence[Any], height: float = 1.25
 
 def logarithmic(ax: Any) -> None:
     """A logarithmic axis with few ticks, each a number."""
-    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
+    from matplotlib.ticker import LogFormatterMathtext, LogLocator, NullFormatter, NullLocator
 
     ax.set_yscale("log")
     low, high = ax.get_ylim()
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 50 * low else (1,), numticks=5))
-    ax.yaxis.set_major_formatter("{x:g}")
+    plain = low > 1e-3 and high < 1e4
+    ax.yaxis.set_major_formatter("{x:g}" if plain else LogFormatterMathtext())
     ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def beside(text: str) -> str:
     """A label of a low panel's axis, in short lines."""
-    return textwrap.fill(text, 14)
+    return textwrap.fill(text, 13)
 
 
 def key(colour: str, text: str, stroke: str = "-", marker: str = "", face: str = "") -> Any:
@@ -150,5 +151,7 @@ def png(draw: Callable[[], Any]) -> bytes:
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # in a user's names
         draw().savefig(drawn, format="png", dpi=_DPI)
-    Image.open(drawn).convert("RGB").quantize(_SHADES).save(packed, format="png", optimize=True)
+    # maximum coverage: the median cut merges the colours of thin lines
+    few = Image.open(drawn).convert("RGB").quantize(_SHADES, Image.Quantize.MAXCOVERAGE)
+    few.save(packed, format="png", optimize=True)
     return packed.getvalue()

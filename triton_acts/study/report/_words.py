@@ -7,7 +7,17 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Scale", "listed", "number", "plural", "scale_of", "slug", "steps", "times"]
+__all__ = [
+    "Scale",
+    "listed",
+    "number",
+    "options_text",
+    "plural",
+    "scale_of",
+    "slug",
+    "steps",
+    "times",
+]
 
 MINUS = "\N{MINUS SIGN}"
 _SPACE = "\N{NO-BREAK SPACE}"  # an interval stays on one line
@@ -100,6 +110,12 @@ def steps(x: float | None) -> str:
 def times(value: float, base: float) -> str:
     """`1.6 times`."""
     return f"{number(value / base, 2)} times" if base > 0 else _NO_NUMBER
+
+
+def options_text(value: object) -> str:
+    """A choice's options, numbers with few digits; "" where a record has none."""
+    text = value if isinstance(value, str) else ""
+    return re.sub(r"\d+\.\d{5,}", lambda m: f"{float(m[0]):.4g}", text)
 
 
 def plural(n: int, what: str) -> str:
