@@ -129,14 +129,36 @@ def test_compiled_as_eager(build, names, backend):
     assert_close(compiled_losses, losses, rtol=1e-2, atol=0)
 
 
-@pytest.mark.parametrize("name", ["scaled_sigmoid", "penalized_tanh"])
-def test_named_in_a_configuration(name, monkeypatch):
-    """As an entry of transformers' table, by which it builds a model from a configuration."""
-    entry = {"scaled_sigmoid": ta.ScaledSigmoid, "penalized_tanh": (ta.PenalizedTanh, {"a": 0.1})}
-    monkeypatch.setitem(ACT2FN, name, entry[name])
-    config = GPT2Config(vocab_size=WORDS, n_embd=16, n_layer=1, n_head=2, activation_function=name)
-    model = GPT2LMHeadModel(GPT2Config.from_dict(config.to_dict()))
-    assert repr(model.transformer.h[0].mlp.act) == repr(ACT2FN[name])
+@pytest.fixture
+def registered():
+    before = dict(ACT2FN.items())  # not by [], which builds a module
+    yield ta.register_transformers()
+    for name in ACT2FN.keys() - before:
+        del ACT2FN[name]
+    assert dict(ACT2FN.items()) == before
+
+
+def test_named_in_a_configuration(registered):
+    """As entries of transformers' table, by which it builds a model from a configuration."""
+    assert registered == ("scaled_sigmoid", "penalized_tanh") == ta.register_transformers()
+    for name in registered:
+        config = GPT2Config(
+            vocab_size=WORDS, n_embd=16, n_layer=1, n_head=2, activation_function=name
+        )
+        model = GPT2LMHeadModel(GPT2Config.from_dict(config.to_dict()))
+        assert type(model.transformer.h[0].mlp.act) is ACTIVATIONS[name]
+
+
+@pytest.mark.parametrize("example", [None, {"input_ids": torch.zeros(2, 12, dtype=torch.int64)}])
+@ARCHITECTURES
+def test_swapped_into(build, example):
+    """Its models cannot be traced as a whole; the layer before is found in the block."""
+    model = build("penalized_tanh", "scaled_sigmoid")
+    kinds = {ta.PenalizedTanh: "kaf", ta.ScaledSigmoid: "kaf"}
+    report = ta.swap(model, kinds, example=example)
+    assert report.model is model
+    found = [(r.module.alpha.shape[0], r.module.channel_dim) for r in report.replaced]
+    assert found == [(INNER, -1)] * 2
 
 
 @ARCHITECTURES

@@ -15,7 +15,16 @@ from torch import Tensor
 
 from ._gridding import Grid, Gridding, cut
 
-__all__ = ["Dictionary", "Nodes", "along", "composite", "definition", "listed", "operands"]
+__all__ = [
+    "Dictionary",
+    "Nodes",
+    "along",
+    "composite",
+    "definition",
+    "folded",
+    "listed",
+    "operands",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +84,17 @@ def definition(x: Tensor, alpha: Tensor, dictionary: Dictionary, channel_dim: in
     return (kappa * alpha.view(-1, *(1,) * inner, alpha.shape[1])).sum(-1)
 
 
-def composite(x: Tensor, alpha: Tensor, dictionary: Dictionary, channel_dim: int) -> Tensor:
-    """KAF without a [..., D] tensor; arguments as those of `definition`."""
+def composite(
+    x: Tensor,
+    alpha: Tensor,
+    dictionary: Dictionary,
+    channel_dim: int,
+    beta: Tensor | None = None,
+) -> Tensor:
+    """KAF without a [..., D] tensor; arguments as those of `definition`.
+
+    beta is `folded(alpha, dictionary)`, of use unless x is float64.
+    """
     if torch.compiler.is_dynamo_compiling():
         dictionary = _fixed(dictionary)
     wide = torch.promote_types(x.dtype, torch.float32)
@@ -86,9 +104,9 @@ def composite(x: Tensor, alpha: Tensor, dictionary: Dictionary, channel_dim: int
     g = cut(dictionary, wide is torch.float32)
     if g.size == 1:  # Gaussians so narrow that an anchor serves its own node alone
         return _direct(s, weights, listed(dictionary, x.device), channel_dim).to(x.dtype)
-    # A copy [D, C]: rows of neighbouring channels, which compilers turn into wide loads
-    rows = _betas(weights, g, dictionary.num_nodes).t().contiguous().unbind(0)
-    rows = tuple(along(row, x, channel_dim) for row in rows)
+    if beta is None or wide is not torch.float32:
+        beta = _betas(weights, g, dictionary.num_nodes)
+    rows = tuple(along(row, x, channel_dim) for row in beta.unbind(0))
     total = None
     for group, anchor in enumerate(g.anchors):
         y = _group(s, rows[group * g.size : (group + 1) * g.size], g, anchor)
@@ -110,14 +128,23 @@ def _fixed(dictionary: Dictionary) -> Dictionary:
     return Grid(lo, hi, dictionary.num_nodes, gamma)
 
 
+def folded(alpha: Tensor, grid: Grid) -> Tensor | None:
+    """The polynomials' coefficients in float32, or None if the composite of a grid has none."""
+    g = cut(grid)
+    return None if g.size == 1 else _betas(alpha.float(), g, grid.num_nodes)
+
+
 def _betas(alpha: Tensor, g: Gridding, nodes: int) -> Tensor:
-    """The polynomials' coefficients, zero beyond the dictionary  # [C, groups * size]."""
+    """The polynomials' coefficients, zero beyond the dictionary  # [groups * size, C].
+
+    A copy: rows of neighbouring channels, which compilers turn into wide loads.
+    """
     channels, groups = alpha.shape[0], len(g.anchors)
     j = torch.arange(-g.left, g.size - g.left, dtype=torch.float64, device=alpha.device)
     folds = torch.exp2(j.square() * (-0.25 / g.bend)).to(alpha.dtype)
     if nodes < groups * g.size:
         alpha = torch.nn.functional.pad(alpha, (0, groups * g.size - nodes))
-    return (alpha.view(channels, groups, g.size) * folds).flatten(1)
+    return (alpha.view(channels, groups, g.size) * folds).flatten(1).t().contiguous()
 
 
 def _group(s: Tensor, rows: tuple[Tensor, ...], g: Gridding, anchor: tuple[float, float]) -> Tensor:

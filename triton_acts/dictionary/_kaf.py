@@ -186,18 +186,24 @@ def _checked_nodes(x: Tensor, alpha: Tensor, grid: object, gamma: object, nodes:
     return Nodes(nodes, bandwidth)
 
 
-def apply(x: Tensor, alpha: Tensor, dictionary: Dictionary, channel_dim: int) -> Tensor:
-    """KAF by the road that the tensors ask for; `kaf` says what the arguments are."""
+def apply(
+    x: Tensor,
+    alpha: Tensor,
+    dictionary: Dictionary,
+    channel_dim: int,
+    beta: Tensor | None = None,
+) -> Tensor:
+    """KAF by the road that the tensors ask for; arguments as of `kaf` and `composite`."""
     _check_tensors(x, alpha, channel_dim)
     if torch.compiler.is_dynamo_compiling():
         if _compiled_as == "composite":
-            return composite(x, alpha, dictionary, channel_dim)
+            return composite(x, alpha, dictionary, channel_dim, beta)
         return call(x, alpha, dictionary, channel_dim)
     guarded = (x, alpha) if isinstance(dictionary, Grid) else (x, alpha, dictionary.positions)
     if all(map(_dispatch.untransformed, guarded)):
         return evaluate(x, alpha, dictionary, channel_dim)
     if _dispatch.transforming():
-        return composite(x, alpha, dictionary, channel_dim)
+        return composite(x, alpha, dictionary, channel_dim, beta)
     return call(x, alpha, dictionary, channel_dim)
 
 

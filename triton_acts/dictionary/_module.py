@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, Self
 
 import torch
@@ -12,15 +11,14 @@ from torch import Tensor
 from triton_acts import _check, _dispatch
 
 from . import _official
+from ._arguments import DTYPES, check_int, checked_dtype, checked_init, rounded, wide_enough
 from ._fit import checked_eps, ridge, unit_gradient_std
-from ._gridding import Grid, float32
+from ._gridding import Grid
 from ._kaf import apply, checked_grid, kaf
 
 __all__ = ["KAF"]
 
 _BOUNDARY = 3.0
-_INITS = ("normal", "zeros", "identity")
-_DTYPES = (torch.float32, torch.float64)
 
 
 class KAF(torch.nn.Module):
@@ -83,9 +81,9 @@ class KAF(torch.nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        _check_int("num_channels", num_channels, 1)
-        _check_int("num_nodes", num_nodes, 2)
-        _check_int("channel_dim", channel_dim)
+        check_int("num_channels", num_channels, 1)
+        check_int("num_nodes", num_nodes, 2)
+        check_int("channel_dim", channel_dim)
         if grid is None:
             half = _check.real("KAF", "boundary", boundary)
             if half <= 0:
@@ -93,10 +91,10 @@ class KAF(torch.nn.Module):
             grid = (-half, half)
         elif boundary != _BOUNDARY:
             raise ValueError(f"KAF: give either grid or boundary, got both, {grid} and {boundary}")
-        self._dictionary = _rounded(checked_grid("KAF", grid, gamma, num_nodes))
-        self.init, self._target = _checked_init(init)
+        self._dictionary = rounded(checked_grid("KAF", grid, gamma, num_nodes))
+        self.init, self._target = checked_init(init)
         self.eps, self.channel_dim = checked_eps(eps), channel_dim
-        dtype = _checked_dtype(dtype)
+        dtype = checked_dtype(dtype)
         self.alpha = torch.nn.Parameter(
             torch.empty(num_channels, num_nodes, device=device, dtype=dtype)
         )
@@ -131,7 +129,7 @@ class KAF(torch.nn.Module):
             init="zeros",
             channel_dim=channel_dim,
             device=alpha.device,
-            dtype=alpha.dtype if alpha.dtype in _DTYPES else torch.float32,
+            dtype=alpha.dtype if alpha.dtype in DTYPES else torch.float32,
         )
         with torch.no_grad():
             module.alpha.copy_(alpha)
@@ -144,14 +142,48 @@ class KAF(torch.nn.Module):
             self.grid.copy_(torch.tensor((d.lo, d.hi), dtype=torch.float32, device="cpu"))
             self.gamma.fill_(d.gamma)
             self._seen = self._buffers_now()
-            if self._target is not None:
-                self.alpha.copy_(ridge(d, self._target, self.eps))
-            elif self.init == "identity":
-                self.alpha.copy_(ridge(d, torch.clone, self.eps))
-            elif self.init == "zeros":
-                self.alpha.zero_()
-            else:
+            weights = self._initial(d)
+            if weights is None:
                 self.alpha.normal_(std=unit_gradient_std(d))
+            else:
+                self.alpha.copy_(weights)
+
+    @property
+    def dictionary(self) -> Grid:
+        """The Gaussians as numbers: `lo`, `hi`, `num_nodes`, `gamma`, `delta` and `node(i)`."""
+        return self._current()
+
+    def initial_weights(self) -> Tensor | None:
+        """What `init` fits to the dictionary, [D] in float64 on the CPU; None if it is "normal"."""
+        return self._initial(self._current())
+
+    def with_dictionary(
+        self, alpha: Tensor, grid: tuple[float, float], gamma: float | None = None
+    ) -> KAF:
+        """A layer like this one with other weights and another dictionary.
+
+        It keeps init, eps, channel_dim, device, dtype, mode and whether alpha is learned, but no
+        hooks.
+
+        Args:
+            alpha: [C, D], any C and D >= 2.
+            grid: first and last node.
+            gamma: as in the constructor.
+
+        Raises:
+            TypeError, ValueError: as of the constructor; alpha is no tensor [C, D].
+        """
+        if not isinstance(alpha, Tensor) or alpha.dim() != 2:
+            found = tuple(alpha.shape) if isinstance(alpha, Tensor) else type(alpha).__name__
+            raise ValueError(f"KAF: alpha must be a tensor of shape [C, D], got {found}")
+        options: Any = {"device": self.alpha.device, "dtype": self.alpha.dtype}
+        other = KAF(*alpha.shape, grid=grid, gamma=gamma, init="zeros", **options)
+        other.init, other._target = self.init, self._target
+        other.eps, other.channel_dim = self.eps, self.channel_dim
+        with torch.no_grad():
+            other.alpha.copy_(alpha)
+        other.alpha.requires_grad_(self.alpha.requires_grad)
+        return other.train(self.training)
 
     def forward(self, x: Tensor) -> Tensor:
         """Applies the activation to x, of any shape with the channels in `channel_dim`."""
@@ -161,6 +193,15 @@ class KAF(torch.nn.Module):
             bounds = d.lo, d.hi
             return kaf(x, alpha, grid=bounds, gamma=d.gamma, channel_dim=self.channel_dim)
         return apply(x, alpha, d, self.channel_dim)
+
+    def _initial(self, d: Grid) -> Tensor | None:
+        if self._target is not None:
+            return ridge(d, self._target, self.eps)
+        if self.init == "identity":
+            return ridge(d, torch.clone, self.eps)
+        if self.init == "zeros":
+            return torch.zeros(d.num_nodes, dtype=torch.float64, device="cpu")
+        return None
 
     def _current(self) -> Grid:
         """The dictionary, read anew after somebody wrote to its buffers or replaced them.
@@ -196,7 +237,7 @@ class KAF(torch.nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         def wide(t: Tensor) -> Tensor:
             moved = fn(t)
-            return moved if moved.dtype in _DTYPES else t.to(moved.device, torch.float32)
+            return moved if moved.dtype in DTYPES else t.to(moved.device, torch.float32)
 
         super()._apply(wide, recurse)  # type: ignore[no-untyped-call]
         return self
@@ -213,7 +254,7 @@ class KAF(torch.nn.Module):
     ) -> None:
         """Loads all or nothing, and renews the dictionary that forward reads."""
         own = {prefix + name: getattr(self, name) for name in ("alpha", "grid", "gamma")}
-        found = {key: _wide(state_dict[key]) for key in own if key in state_dict}
+        found = {key: wide_enough(state_dict[key]) for key in own if key in state_dict}
         dictionary = self._dictionary
         if getattr(found.get(prefix + "alpha", self.alpha), "shape", None) != self.alpha.shape:
             # torch refuses this alpha; the dictionary that goes with it is not for the old one
@@ -233,49 +274,4 @@ class KAF(torch.nn.Module):
         old = self._dictionary
         bounds = (old.lo, old.hi) if grid is None or grid.is_meta else grid.tolist()
         bandwidth = old.gamma if gamma is None or gamma.is_meta else gamma.tolist()
-        return _rounded(checked_grid("KAF", bounds, bandwidth, old.num_nodes))
-
-
-def _check_int(name: str, value: object, least: int | None = None) -> None:
-    number = _check.integer("KAF", name, value)
-    if least is not None and number < least:
-        raise ValueError(f"KAF: {name} must be at least {least}, got {value}")
-
-
-def _checked_init(init: object) -> tuple[str, Callable[[Tensor], Tensor] | None]:
-    """What to call an init, and the function to fit, if any."""
-    if isinstance(init, str):
-        _check.choice("KAF", "init", init, _INITS)
-        return init, None  # a name is all that a pickled layer then holds
-    if not callable(init) or isinstance(init, type):
-        raise TypeError(
-            f"KAF: init must be one of {_INITS}, a function or a module such as torch.nn.ELU(), "
-            f"got {type(init).__name__ if isinstance(init, Tensor) else repr(init)}"
-        )
-    # As a partial, a module (torch.nn.ELU()) does not become a part of this one
-    return getattr(init, "__name__", repr(init)), partial(init)
-
-
-def _checked_dtype(dtype: torch.dtype | None) -> torch.dtype:
-    if dtype is None:
-        default = torch.get_default_dtype()
-        return default if default in _DTYPES else torch.float32
-    if dtype not in _DTYPES:
-        raise ValueError(
-            f"KAF: dtype must be one of {_DTYPES}, got {dtype}: alpha is kept in float32 at least, "
-            f"because fitted weights reach 700 and alternate in sign, and would no longer cancel"
-        )
-    return dtype
-
-
-def _rounded(grid: Grid) -> Grid:
-    """The dictionary as float32 buffers keep it, so that loading them changes no function."""
-    lo, hi, gamma = map(float32, (grid.lo, grid.hi, grid.gamma))
-    return checked_grid("KAF", (lo, hi), gamma, grid.num_nodes)
-
-
-def _wide(value: Any) -> Any:
-    """A tensor of a state dict in float32 at least; anything else is torch's to refuse."""
-    if isinstance(value, Tensor) and value.dtype not in _DTYPES:
-        return value.to(torch.float32)
-    return value
+        return rounded(checked_grid("KAF", bounds, bandwidth, old.num_nodes))

@@ -104,13 +104,17 @@ def checked_data(data: object) -> Data:
         TypeError: anything else.
         ValueError: a set is empty, or x and y differ in length.
     """
-    try:
-        train, validation, test = (Pair(*pair) for pair in data)  # type: ignore[attr-defined]
-    except (TypeError, ValueError):
+    if isinstance(data, Sequence) and [len(p) for p in data if isinstance(p, (tuple, list))] == [
+        2,
+        2,
+        2,
+    ]:
+        train, validation, test = (Pair(*pair) for pair in data)
+    else:
         raise TypeError(
             f"data must be three pairs (x, y), for training, validation and test, got "
             f"{type(data).__name__}; triton_acts.study.split(x, y) makes them"
-        ) from None
+        )
     for name, (x, y) in (("train", train), ("validation", validation), ("test", test)):
         if not isinstance(x, Tensor) or not isinstance(y, Tensor):
             raise TypeError(
