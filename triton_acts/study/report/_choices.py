@@ -41,7 +41,7 @@ def _table(study: Study, view: View) -> Table:
         edges = [_edge("rate", record["learning_rate"], view.about["learning_rates"])]
         edges += _option_edges(options, view.about["variants"].get(variant, []))
         rate = f"{record['learning_rate']:g}"
-        warning = Cell(", ".join(filter(None, edges)), "worse")
+        warning = Cell(", ".join(filter(None, edges)), "edge")
         rows.append([variant, rate, str(record["init"]), options_text(options), span, warning])
     return Table(f"Choices, {view.task}", [*_HEAD, "at the edge of its grid"], rows)
 

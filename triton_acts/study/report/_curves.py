@@ -86,8 +86,7 @@ def _by_layer(view: View, layers: DataFrame) -> Any:
     for row, name, which in zip(axes, ("first epoch", "last epoch"), (0, -1), strict=True):
         _fill(row, columns, layers, view, partial(_along_layers, which=which))
         row[0].set_ylabel(beside(f"gradient, {name}"))
-        if (layers["gradient_norm"] > 0).any():
-            logarithmic(row[0])
+        logarithmic(row[0])
     _name_x(axes, columns, "layer")
     return figure
 

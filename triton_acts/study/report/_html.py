@@ -38,10 +38,11 @@ td { overflow-wrap: normal; word-break: normal; max-width: 26em; }
 .wide { font-size: 11px; } .wide th, .wide td { padding: 2px 4px; }
 td.v { min-width: 7.2em; }
 .better, .reproduced { color: #00558a; font-weight: 600; }
-.worse, .not-reproduced { color: #a83c00; font-weight: 600; }
+.worse, .edge, .not-reproduced { color: #a83c00; font-weight: 600; }
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; }
   h2, h3, caption { break-after: avoid; } tr { break-inside: avoid; } .scroll { overflow: visible; }
+  .wide { font-size: 7pt; }
   thead { display: table-header-group; } .better, .worse { print-color-adjust: exact; }
   @page { margin: 14mm; }
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import textwrap
 import warnings
 from collections.abc import Callable, Sequence
@@ -116,9 +117,12 @@ def panels(rows: int, columns: int, handles: Sequence[Any], height: float = 1.25
 
 
 def logarithmic(ax: Any) -> None:
-    """A logarithmic axis with few ticks, each a number."""
+    """A logarithmic axis with few ticks, each a number, if its row has anything positive."""
     from matplotlib.ticker import LogFormatterMathtext, LogLocator, NullFormatter, NullLocator
 
+    row = ax.get_shared_y_axes().get_siblings(ax)
+    if not any(math.isfinite(panel.yaxis.get_minpos()) for panel in row):
+        return
     ax.set_yscale("log")
     low, high = ax.get_ylim()
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 50 * low else (1,), numticks=5))

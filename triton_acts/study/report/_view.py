@@ -15,7 +15,8 @@ from ._words import Scale, number, scale_of
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["Row", "View", "has", "of_task", "verdict_cell", "views"]
+__all__ = ["OURS", "Row", "View", "count", "has", "is_ours", "learns", "of_task", "verdict_cell"]
+__all__ += ["views"]
 
 OURS = ("scaled sigmoid", "penalized tanh", "kaf")
 _LEARNED = ("penalized tanh, learned",)
@@ -98,6 +99,8 @@ class View:
 
 def views(study: Study, metric: str = "test") -> list[View]:
     """A View of each task that has this metric."""
+    if not len(study.runs):
+        return []
     table, found = study.verdicts(metric), []
     for place, (task, about) in enumerate(study.protocol["tasks"].items(), 1):
         if not len(table) or not (table["task"] == task).any():

@@ -7,17 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = [
-    "Scale",
-    "listed",
-    "number",
-    "options_text",
-    "plural",
-    "scale_of",
-    "slug",
-    "steps",
-    "times",
-]
+__all__ = ["Scale", "listed", "number", "options_text", "plural", "scale_of", "slug", "steps"]
+__all__ += ["times"]
 
 MINUS = "\N{MINUS SIGN}"
 _SPACE = "\N{NO-BREAK SPACE}"  # an interval stays on one line
@@ -70,7 +61,8 @@ class Scale:
     def _write(self, values: Sequence[float], sign: str = "") -> list[str]:
         scaled = [self.factor * v for v in values]
         decimals = self.decimals
-        while decimals < _MOST_DECIMALS and any(v and not round(v, decimals) for v in scaled):
+        ends = scaled[-2:]  # a value alone is both
+        while decimals < _MOST_DECIMALS and any(v and not round(v, decimals) for v in ends):
             decimals += 1
         return [_fixed(v, decimals, sign) for v in scaled]
 
