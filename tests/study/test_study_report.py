@@ -227,7 +227,7 @@ def test_choices_at_the_edge_are_marked():
     made = study({"mine": RUNS}, curves=False)
     made.protocol["tasks"]["mine"]["variants"] |= {
         "up": ["a=0.25", "a=0.1", "a=0.5"],
-        "down": ["init=tanh", "init=tanh, num_nodes=10"],
+        "down": ["init=tanh, num_nodes=5", "init=tanh, num_nodes=10"],
     }
     made.choices.loc[made.choices["variant"] == "up", "options"] = "a=0.5"
     made.choices.loc[made.choices["variant"] == "down", "options"] = "init=tanh, num_nodes=10"

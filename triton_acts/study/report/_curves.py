@@ -57,7 +57,7 @@ def training_section(study: Study, views: Sequence[View]) -> Section:
 
 
 def _training(view: View, curves: DataFrame, layers: DataFrame) -> Any:
-    frames = {name: curves for name in _QUANTITIES if has(curves, name)}
+    frames = dict.fromkeys(_QUANTITIES, curves)
     if len(layers):
         steps = curves.drop_duplicates("epoch").set_index("epoch")["step"]
         known = layers.assign(step=layers["epoch"].map(steps))
@@ -65,7 +65,7 @@ def _training(view: View, curves: DataFrame, layers: DataFrame) -> Any:
             outer = known.groupby(["variant", "epoch"], sort=False).agg(which).reset_index()
             positive = outer["gradient_norm"].where(outer["gradient_norm"] > 0)
             frames[name] = outer.assign(**{name: positive})
-    shown = [name for name in _QUANTITIES if name in frames]
+    shown = [name for name in _QUANTITIES if name in frames and has(frames[name], name)]
     figure, axes, columns = _grid(view, curves, len(shown))
     for row, name in zip(axes, shown, strict=True):
         factor = view.scale.factor if name == "validation" else 1.0
@@ -88,6 +88,8 @@ def _by_layer(view: View, layers: DataFrame) -> Any:
         row[0].set_ylabel(beside(f"gradient, {name}"))
         logarithmic(row[0])
     _name_x(axes, columns, "layer")
+    for ax in axes[-1]:
+        ax.xaxis.get_major_locator().set_params(integer=True)
     return figure
 
 

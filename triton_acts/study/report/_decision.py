@@ -20,10 +20,10 @@ _FEW_SEEDS = 8  # below, an interval says little beyond the runs it comes from
 
 
 def decision_sheet(study: Study, views: Sequence[View]) -> Section:
-    """One table of all tasks, and then a box for each."""
+    """One table of all tasks, where there are several, and then a box for each."""
     blocks: list[Block] = []
     if views:
-        blocks = [Text(_how_to_read(study)), _overview(views)]
+        blocks = [Text(_how_to_read(study)), *([_overview(views)] if len(views) > 1 else [])]
     blocks += [_box(study, view, views) for view in views]
     return Section("Decision sheet", blocks)
 
