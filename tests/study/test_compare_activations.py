@@ -166,6 +166,19 @@ def test_a_study_is_what_was_saved(study, tmp_path):
     assert json.loads((tmp_path / "study.json").read_text())["protocol"] == study.protocol
 
 
+def test_names_that_look_like_missing_numbers(tmp_path):
+    names = {"None": lambda *_: nn.ReLU(), "nan": lambda *_: nn.Tanh()}
+    compare(make_model, data, names, name="NA", **SMALL).save(tmp_path)
+    found = Study.read(tmp_path).verdicts()
+    assert found[["task", "variant"]].values.tolist() == [["NA", "None"], ["NA", "nan"]]
+
+
+def test_a_metric_that_is_no_number():
+    broken = Metric("broken", lambda outputs, targets: float("nan"))
+    with pytest.raises(ValueError, match="metric 'broken' is nan for finite outputs"):
+        compare(make_model, data, PAIR, metric=broken, **SMALL)
+
+
 def test_finished_activations_are_not_run_again(tmp_path):
     folder = tmp_path / "study"
     whole = compare(make_model, data, PAIR, folder=folder, **SMALL)
@@ -198,6 +211,7 @@ def test_a_broken_file_says_what_to_do(tmp_path):
 def test_out_of_time(tmp_path):
     found = compare(make_model, data, PAIR, minutes=0, folder=tmp_path, **SMALL)
     assert found.dropped == [("task", "relu"), ("task", "penalized tanh")]
+    assert found.verdicts().empty
     assert compare(make_model, data, PAIR, folder=tmp_path, **SMALL).dropped == []
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["TABLES", "Study"]
 
 TABLES = ("choices", "tried", "runs", "curves", "layers")
+_TEXTS = ("task", "variant", "layer", "init", "options")
 _COSTS = ("parameters", "epoch_s", "inference_us", "saved_mib")
 
 
@@ -124,7 +125,7 @@ class Study:
                 row |= {"diverged": int(group["diverged"].sum())}
                 row |= {"steps_to_target": steps.get(variant)}
                 rows.append(row | {cost: float(group[cost].median()) for cost in _COSTS})
-        return pandas.DataFrame(rows)
+        return pandas.DataFrame(rows, columns=None if rows else ["task", "variant"])
 
     def higher_is_better(self, task: str, metric: str = "test") -> bool:
         """Which way is good."""
@@ -167,12 +168,19 @@ class Study:
         Raises:
             FileNotFoundError: there is no study in the folder.
         """
-        import pandas
-
         about = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-        tables = {t: pandas.read_csv(folder / f"{t}.csv", keep_default_na=True) for t in TABLES}
+        tables = {t: _read(folder / f"{t}.csv") for t in TABLES}
         dropped = [(task, variant) for task, variant in about["dropped"]]
         return cls(about["protocol"], about["machine"], dropped, **tables)
+
+
+def _read(file: Path) -> DataFrame:
+    """A table; a variant may be called "None" or "NA"."""
+    import pandas
+
+    types = dict.fromkeys(_TEXTS, str)
+    frame = pandas.read_csv(file, keep_default_na=False, na_values=[""], dtype=types)
+    return frame.fillna({name: "" for name in _TEXTS if name in frame})
 
 
 def _frame(cells: Sequence[Cell], table: str) -> DataFrame:
@@ -183,4 +191,4 @@ def _frame(cells: Sequence[Cell], table: str) -> DataFrame:
         found: Mapping[str, Any] | Sequence[Mapping[str, Any]] = getattr(cell, table)
         several = [found] if isinstance(found, Mapping) else found
         rows += [{"task": cell.task, "variant": cell.variant, **row} for row in several]
-    return pandas.DataFrame(rows)
+    return pandas.DataFrame(rows, columns=None if rows else ["task", "variant"])

@@ -176,7 +176,14 @@ def _score(metric: Metric, outputs: Tensor, data: Data, pair: Pair, diverged: bo
     """The metric; where there is no finite output, that of the best constant answer."""
     if diverged:
         outputs = _constant(data.train.y, outputs, len(pair.y))
-    return metric(outputs, pair.y)
+    return _finite(metric, outputs, pair.y)
+
+
+def _finite(metric: Metric, outputs: Tensor, targets: Tensor) -> float:
+    value = metric(outputs, targets)
+    if not math.isfinite(value):
+        raise ValueError(f"metric {metric.name!r} is {value} for finite outputs and {targets}")
+    return value
 
 
 def _constant(targets: Tensor, like: Tensor, n: int) -> Tensor:

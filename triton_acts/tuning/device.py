@@ -124,6 +124,7 @@ def _number(text: str) -> float | None:
 
 
 def cpu_name() -> str:
+    """The processor, and how many threads PyTorch has."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
