@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 import triton_acts as ta
@@ -59,10 +60,17 @@ def train(model: nn.Module) -> tuple[float, float]:
     return losses[0], losses[-1]
 
 
+def held(model: nn.Module) -> int:
+    """How many numbers of the model this process keeps."""
+    parts = (p.to_local() if isinstance(p, DTensor) else p for p in model.parameters())
+    return sum(part.numel() for part in parts)
+
+
 if __name__ == "__main__":
     dist.init_process_group("gloo")
     for wrap in (ddp, fsdp2):
-        before, after = train(wrap(make_model()))
+        model = wrap(make_model())
+        before, after = train(model)
         if dist.get_rank() == 0:
-            print(f"{wrap.__name__}: loss {before:.3f}, then {after:.3f}")
+            print(f"{wrap.__name__}: {held(model)} weights, loss {before:.3f}, then {after:.3f}")
     dist.destroy_process_group()

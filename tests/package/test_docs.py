@@ -3,6 +3,8 @@
 import importlib
 import os
 import re
+import runpy
+import struct
 import subprocess
 import sys
 
@@ -135,7 +137,20 @@ def test_the_distributed_example_runs():
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
+    weights = {}
     for way in ("ddp", "fsdp2"):
         (line,) = (line for line in done.stdout.splitlines() if line.startswith(f"{way}: "))
-        first, last = map(float, re.findall(r"\d+\.\d+", line))
+        weights[way], first, last = map(float, re.findall(r"(?<= )[\d.]+", line))
         assert last < 0.7 * first
+    assert 0.4 < weights["fsdp2"] / weights["ddp"] < 0.6
+
+
+def test_the_gallery_is_drawn_at_800_pixels():
+    """And the committed picture has the size of what `make gallery` draws."""
+    file = pages.ROOT / "docs" / "gallery.py"
+    figure = runpy.run_path(str(file))["gallery"]()
+    size = [int(inches * figure.dpi) for inches in figure.get_size_inches()]
+    assert size[0] == 800
+    assert len(figure.axes) == 12
+    header = file.with_suffix(".png").read_bytes()[:24]
+    assert list(struct.unpack(">II", header[16:24])) == size
