@@ -12,7 +12,8 @@ endif
 OUT ?= build/gpu
 STEPS ?= test,tune,perf,sweep
 
-.PHONY: setup check fmt test test-oldest coverage fuzz mutate accuracy golden perf perf-report perf-compare perf-export autotune gpu
+.PHONY: setup check fmt test test-oldest coverage fuzz mutate accuracy golden gallery perf perf-report perf-compare \
+	perf-export autotune study wheel gpu
 
 setup: $(READY)
 
@@ -60,15 +61,19 @@ fuzz: $(READY)
 mutate: $(READY)
 	$(PYTHON) tests/mutation $(if $(COUNT),--count $(COUNT))
 
-# Measures the README's tables anew.
+# Measures the tables of docs/accuracy.md anew, and writes that of docs/speed.md from perf/golden.csv.
 accuracy: $(READY)
 	TRITON_INTERPRET=1 $(PYTHON) -m pytest tests/kernel_road/test_accuracy.py \
-		tests/kernel_road/test_kaf_kernels.py::test_accuracy --accuracy-table README.md
+		tests/kernel_road/test_kaf_kernels.py::test_accuracy --accuracy-table docs/accuracy.md
 	PYTHONPATH=tests $(PYTHON) -m support.tables
 
 # What the kernels' machine code costs on every architecture, 40 minutes on two cores; review the diff.
 golden: $(READY)
 	$(PYTHON) -m triton_acts.tuning golden
+
+# The picture of all shapes.
+gallery: $(READY)
+	PYTHONPATH=. $(PYTHON) docs/gallery.py
 
 perf: $(READY)
 	$(PYTHON) -m perf run $(if $(QUICK),--quick)
@@ -88,6 +93,16 @@ perf-export: $(READY)
 autotune: $(READY)
 	$(PYTHON) -m triton_acts.tuning tune --or-plan $(if $(GPU),--gpu $(GPU)) \
 		$(if $(OPS),--ops $(OPS)) $(if $(BUDGET),--budget $(BUDGET))
+
+# The tasks that come with the package; QUICK=1 takes 5 minutes on two cores, without it at most 60.
+study: $(READY)
+	$(PYTHON) -m triton_acts.study $(if $(QUICK),--quick)
+
+# dist/*.whl. setuptools would take old files along from build/lib.
+wheel: $(READY)
+	rm -rf build/lib
+	mkdir -p dist
+	$(PYTHON) -c "from setuptools import build_meta; print('dist/' + build_meta.build_wheel('dist'))"
 
 gpu: $(READY)
 	$(PYTHON) -m perf gpu --out $(OUT) --steps $(STEPS)

@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def accuracy_table(request):
-    """Collects errors for the README's table, which `--accuracy-table README.md` writes."""
+    """Collects errors for the table that `--accuracy-table docs/accuracy.md` writes."""
 
     def add(op, arithmetic, what, dtype, errors, misrounded=None):
         row = (op, what, str(dtype).removeprefix("torch."), arithmetic)
@@ -49,7 +49,7 @@ def accuracy_table(request):
 
 @pytest.fixture
 def kaf_accuracy_table(request):
-    """Collects KAF's largest errors by number of nodes, for the README's second table."""
+    """Collects KAF's largest errors by number of nodes, for the second table."""
 
     def add(nodes, arithmetic, errors):
         rows = request.config.kaf_accuracy_rows

@@ -10,6 +10,7 @@ from support.fresh import ROOT
 SOURCES = sorted([*(ROOT / "triton_acts").rglob("*.py"), *(ROOT / "perf").rglob("*.py")])
 MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 MODULES |= {"pty", "commands", "code", "codeop", "runpy", "imp"}
+MODULES |= {"socket", "ssl", "http", "urllib", "ftplib", "smtplib", "requests"}
 BUILTINS = {"eval", "exec", "compile", "__import__"}
 CALLS = {
     "os.system",

@@ -1,4 +1,4 @@
-"""Errors of the kernels in ULPs against float64, and the table that the README shows."""
+"""Errors of the kernels in ULPs against float64, and the table that docs/accuracy.md shows."""
 
 import numpy as np
 import pytest

@@ -13,6 +13,7 @@ LAYERS = [
     {"pointwise", "dictionary"},
     {"_warmup", "adopt", "init", "kaf_tools", "nn"},
     {"__init__"},
+    {"study"},
 ]
 STANDARD = sys.stdlib_module_names
 CALL_PATH = {"torch", "triton"}  # what importing the package may import besides itself

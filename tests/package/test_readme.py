@@ -1,4 +1,4 @@
-"""What the README says can be done."""
+"""The tables of README and docs/ that commands write."""
 
 import re
 from pathlib import Path
@@ -12,39 +12,29 @@ except ImportError:
     tables = None
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_code_blocks_run():
-    """In order, in one namespace, as a reader would."""
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) >= 2
-    namespace = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), namespace)
-
-
-def test_make_targets_exist():
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"make ([a-z]+)", README))
-    assert {"perf", "test"} <= targets
-    for target in targets:
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-
-
-def section(name):
+def section(page, name):
     """What stands between the marks of a table."""
-    return re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", README, re.DOTALL)[1]
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", text, re.DOTALL)[1]
 
 
-def test_accuracy_table_is_filled():
-    assert section("accuracy").count("\n|") > 12
+def test_accuracy_tables_are_filled():
+    assert section("docs/accuracy.md", "accuracy").count("\n|") > 12
+    assert section("docs/accuracy.md", "kaf accuracy").count("\n|") > 8
 
 
 @pytest.mark.skipif(tables is None, reason="Triton is not installed")
-def test_inspect_table_is_what_the_compiler_makes():
-    """Written with the pinned Triton; the counts are the same with 3.6.0."""
-    assert tables.table("sm_90") in section("inspect")
+def test_inspect_table_is_that_of_the_golden_file():
+    """Which `compiled/test_golden.py` holds to the compiler, all of these kernels."""
+    assert tables.table("sm_90") in section("docs/speed.md", "inspect")
+
+
+def test_make_writes_the_tables_where_they_are():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "--accuracy-table docs/accuracy.md" in makefile
+    assert tables is None or section(tables.FILE.relative_to(ROOT), "inspect")
 
 
 def test_sections_are_replaced_alone(tmp_path):

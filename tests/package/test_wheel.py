@@ -1,4 +1,4 @@
-"""What a wheel holds, built from a copy of the sources, and that it runs by itself."""
+"""What `make wheel` builds from a copy of the sources, and that it runs by itself."""
 
 import shutil
 import subprocess
@@ -28,20 +28,34 @@ assert triton_acts.kaf(x, torch.zeros(4, 20)).eq(0).all()
 assert nn.KAF(4)(x).shape == x.shape
 assert store.shipped("h200") and store.shipped("vendor-nvidia")
 assert "h200" in [gpu.slug for gpu in gpus.table()]
+
+net = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 2))
+net = triton_acts.swap(net, {torch.nn.ReLU: "kaf_fitted"}).model
+assert triton_acts.kaf_tools.coverage(net, x).keys() == {"1"}
+assert triton_acts.init.initialize_(net)[0].activation
+assert abs(triton_acts.init.calculate_gain("penalized_tanh") - 2.1849) < 1e-4
+from triton_acts import study
+from triton_acts.study import tasks
+
+heavy = {"pandas", "matplotlib", "scipy", "sklearn"} & set(sys.modules)
+assert not heavy, heavy
 """
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sources")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "Makefile"):
         shutil.copy(ROOT / name, folder)
     for name in ("triton_acts", "perf", "tests"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    code = "from setuptools import build_meta; build_meta.build_wheel('out')"
-    (folder / "out").mkdir()
-    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True)
-    (found,) = (folder / "out").glob("*.whl")
+    stale = folder / "build" / "lib" / "triton_acts" / "stale.py"  # of an earlier build
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    command = ["make", "wheel", f"PY={sys.executable}"]
+    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (found,) = (folder / "dist").glob("*.whl")
     return zipfile.ZipFile(found)
 
 
@@ -53,11 +67,12 @@ def test_wheel_holds_data_and_types_and_nothing_else(wheel):
         if file.suffix in (".py", ".csv", ".json", ".typed")
     }
     assert {"triton_acts/py.typed", "triton_acts/gpus/table.csv"} <= sources
+    assert {"adopt", "init", "kaf_tools", "study"} <= {name.split("/")[1] for name in sources}
     assert {name for name in names if ".dist-info/" not in name} == sources
 
 
 def test_what_a_wheel_holds_runs(wheel, tmp_path):
-    """Without the sources beside it: every activation, a shipped config and the GPUs' table."""
+    """Without sources beside it: every activation, tools, shipped tables; and nothing heavy."""
     wheel.extractall(tmp_path)
     command = [sys.executable, "-I", "-c", USE, str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""The accuracy table of the README, from what the tests measured."""
+"""The accuracy tables of docs/accuracy.md, from what the tests measured."""
 
 from support import readme
 

@@ -1,4 +1,4 @@
-"""Keeps the README's tables what the commands beside them produce."""
+"""Keeps the tables of README and docs/ what the commands beside them produce."""
 
 import re
 from pathlib import Path

@@ -254,7 +254,7 @@ def test_a_plan_compiles_for_a_gpu_that_is_not_there(capsys):
 
 
 def test_explain_names_tier_and_reason(folder):
-    """In a process of its own, as the README has it."""
+    """In a process of its own, as docs/tuning.md has it."""
     words = ["penalized_tanh", "--gpu", "mi300x", "--dtype", "bfloat16", "--numel", "16777216"]
     done = subprocess.run(
         [sys.executable, "-m", "triton_acts.tuning", "explain", *words],

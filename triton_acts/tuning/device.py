@@ -18,7 +18,7 @@ from triton_acts.gpus import GPU
 
 from .records import Row
 
-__all__ = ["Device", "checkout", "describe", "here"]
+__all__ = ["Device", "checkout", "cpu_name", "describe", "here"]
 
 MIN_FLUSH_BYTES = 512 * 2**20  # outlasts the host's part of a call, see `CudaClock`
 
@@ -50,7 +50,7 @@ class Device:
 def here() -> Device:
     """The current GPU, or the CPU where there is none."""
     if not torch.cuda.is_available():
-        return Device(torch.device("cpu"), "cpu", _cpu_name(), None, 0)
+        return Device(torch.device("cpu"), "cpu", cpu_name(), None, 0)
     index = torch.cuda.current_device()
     properties = torch.cuda.get_device_properties(index)
     slug = gpus.identify(index).slug
@@ -123,7 +123,8 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """The processor, and how many threads PyTorch has."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

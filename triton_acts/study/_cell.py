@@ -1,0 +1,136 @@
+"""A cell: one activation on one task, its choice and then its seeds; and the file that keeps it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ._task import Data, Task
+from ._training import Choice, Run, train
+from ._variants import Variant
+
+__all__ = ["Cell", "load", "run_cell", "save"]
+
+SELECTION_SEED = 0  # of the runs that choose; results come from other seeds
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What was found for one activation on one task.
+
+    Attributes:
+        task, variant: names.
+        choice: the chosen learning rate, initialisation and options, as text.
+        tried: a row for each choice that was tried, with its validation metric.
+        runs: a row a seed.
+        curves: a row per seed and epoch.
+        layers: a row per seed, epoch and layer.
+    """
+
+    task: str
+    variant: str
+    choice: dict[str, Any]
+    tried: list[dict[str, Any]]
+    runs: list[dict[str, Any]]
+    curves: list[dict[str, Any]]
+    layers: list[dict[str, Any]]
+
+
+def run_cell(
+    task: Task,
+    variant: Variant,
+    seeds: Sequence[int],
+    data: Data,
+    note: Callable[[str], None] = lambda _: None,
+) -> Cell:
+    """Chooses on the validation set with one seed, then trains at that choice with all seeds.
+
+    Learning rate and initialisation are chosen together with the activation's first options, then
+    its other options at these. Ties go to what comes first.
+    """
+    tried = list[tuple[Choice, Run]]()
+
+    def attempt(choice: Choice) -> None:
+        note(f"{task.name}, {variant.name}: trying {_text(choice)}")
+        tried.append((choice, train(task, variant, choice, SELECTION_SEED, data)))
+
+    def best() -> Choice:
+        sign = 1 if task.metric.higher_is_better else -1
+        return max(tried, key=lambda pair: (not pair[1].diverged, sign * pair[1].validation))[0]
+
+    first, *others = variant.options
+    for rate in task.learning_rates:
+        for init in task.inits:
+            attempt(Choice(rate, init, first))
+    chosen = best()
+    for options in others:
+        attempt(replace(chosen, options=options))
+    chosen = best()
+    runs = {}
+    for seed in seeds:
+        note(f"{task.name}, {variant.name}: seed {seed}")
+        runs[seed] = train(task, variant, chosen, seed, data)
+    return Cell(
+        task=task.name,
+        variant=variant.name,
+        choice=_row(chosen),
+        tried=[_row(c) | {"validation": r.validation, "diverged": r.diverged} for c, r in tried],
+        runs=[{"seed": seed} | _figures(run) for seed, run in runs.items()],
+        curves=[{"seed": seed} | row for seed, run in runs.items() for row in run.curve],
+        layers=[{"seed": seed} | row for seed, run in runs.items() for row in run.layers],
+    )
+
+
+def _figures(run: Run) -> dict[str, Any]:
+    row = {k: v for k, v in vars(run).items() if k not in ("also", "curve", "layers")}
+    return row | {f"also: {name}": value for name, value in run.also.items()}
+
+
+def _row(choice: Choice) -> dict[str, Any]:
+    return {
+        "learning_rate": choice.learning_rate,
+        "init": choice.init,
+        "options": options_text(choice.options),
+    }
+
+
+def _text(choice: Choice) -> str:
+    options = options_text(choice.options)
+    return ", ".join(filter(None, (f"{choice.learning_rate:g}", choice.init, options)))
+
+
+def options_text(options: Mapping[str, Any]) -> str:
+    """Keyword arguments as a reader would write them."""
+    return ", ".join(f"{k}={getattr(v, '__name__', v)}" for k, v in options.items())
+
+
+def save(cell: Cell, file: Path) -> None:
+    """Writes a cell, whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".json")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            json.dump(asdict(cell), out)
+        Path(name).replace(file)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def load(file: Path) -> Cell:
+    """Reads what `save` wrote.
+
+    Raises:
+        ValueError: the file is not that; delete it to have the cell run again.
+    """
+    try:
+        return Cell(**json.loads(file.read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{file} holds no cell of a study ({error}); delete it to run it again"
+        ) from None

@@ -1,0 +1,213 @@
+"""`compare`: an honest A/B of activations on anybody's model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ._machine import machine
+from ._metrics import Metric
+from ._plan import keep_protocol, protocol, units
+from ._runner import data_of, run_units
+from ._study import Study
+from ._task import Task, checked_data, checked_metric
+from ._training import INITS
+from ._variants import Activation, Variant, checked_variants
+
+__all__ = ["compare", "run_study", "task_of"]
+
+_ALPHA = 0.05
+
+
+def compare(
+    make_model: Callable[[Activation], nn.Module],
+    data: object,
+    variants: Sequence[str | Variant] | Mapping[str, Callable[..., nn.Module]] | None = None,
+    *,
+    metric: str | Metric = "accuracy",
+    budget: int = 10,
+    seeds: int = 8,
+    minutes: float = 60.0,
+    workers: int = 1,
+    folder: str | Path | None = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> Study:
+    """Trains one model with several activations and says which differ from a baseline.
+
+    For each activation, learning rate, initialisation and the activation's own options are chosen
+    on the validation set with one seed; then `seeds` fresh seeds train at that choice, each for the
+    same budget, and only these count. A verdict is the paired 95 % interval of the differences from
+    the baseline on the test set after Holm's correction.
+
+    Args:
+        make_model: returns a fresh model; it gets an Activation, which it calls,
+            `activation(num_channels)`, wherever the model needs one.
+        data: `(train, validation, test)`, each `(x, y)`, or a function that returns it. Integer
+            targets train with cross-entropy, floating ones with the mean squared error.
+        variants: names of `VARIANTS`, Variants, or factories `make(num_channels, channel_dim)` by
+            name; None means all of `VARIANTS`.
+        metric: "accuracy", "balanced accuracy", "rmse", "r2" or a Metric.
+        budget: epochs.
+        seeds: how many fresh seeds, at least 2.
+        minutes: after which no activation is begun; those left out are listed in `dropped`.
+        workers: processes; above 1, make_model, data and factories must be functions of a module.
+        folder: where every finished activation is kept, so that a study that was interrupted goes
+            on from there; None keeps nothing.
+        quiet: prints no progress to stderr.
+        **settings: further ones, as in `task_of`.
+
+    Returns:
+        A Study.
+
+    Raises:
+        TypeError: data is not three pairs of tensors, a variant is neither name nor Variant, or a
+            setting is unknown.
+        ValueError: an unknown name; fewer than two seeds or variants; a folder of another protocol.
+
+    Source of the protocol's parts: Student's paired interval; Holm 1979 (Scand. J. Statist. 6).
+    """
+    task = task_of(make_model, data, variants, metric=metric, budget=budget, **settings)
+    return run_study(
+        [task],
+        seeds=seeds,
+        minutes=minutes,
+        workers=workers,
+        folder=Path(folder) if folder is not None else None,
+        quiet=quiet,
+    )
+
+
+def task_of(
+    make_model: Callable[[Activation], nn.Module],
+    data: object,
+    variants: Sequence[str | Variant] | Mapping[str, Callable[..., nn.Module]] | None = None,
+    *,
+    metric: str | Metric = "accuracy",
+    budget: int = 10,
+    baseline: str | None = None,
+    name: str = "task",
+    batch_size: int = 64,
+    optimizer: str = "sgd",
+    learning_rates: Sequence[float] = (0.01, 0.03, 0.1),
+    inits: Sequence[str] = ("xavier", "gain"),
+    clip: float | None = None,
+    also: Mapping[str, Metric] | None = None,
+) -> Task:
+    """A Task from what a user gives.
+
+    Args:
+        make_model: as in `compare`.
+        data: as in `compare`.
+        variants: as in `compare`.
+        metric: as in `compare`.
+        budget: as in `compare`.
+        baseline: name of a variant; None means "relu", or the first where there is none.
+        name: what records and report call it.
+        batch_size: examples a step.
+        optimizer: "sgd" (momentum 0.9) or "adam", both with a cosine decay to 0.
+        learning_rates: what is chosen among.
+        inits: "xavier" (gain 1), "gain" (the activation's own) and "default" (the layers' own).
+        clip: largest norm of the gradient, or None.
+        also: further metrics of the test set, by name.
+
+    Raises:
+        TypeError, ValueError: as `compare`.
+    """
+    found = checked_variants(variants)
+    names = [v.name for v in found]
+    base = baseline or ("relu" if "relu" in names else names[0])
+    if base not in names:
+        raise ValueError(f"baseline {base!r} is none of the variants {names}")
+    return Task(
+        name=name,
+        make_model=make_model,
+        data=data if callable(data) else partial(checked_data, data),
+        metric=checked_metric(metric),
+        epochs=budget,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        learning_rates=tuple(learning_rates),
+        inits=tuple(inits),
+        clip=clip,
+        baseline=base,
+        variants=found,
+        also=dict(also or {}),
+    )
+
+
+def run_study(
+    tasks: Sequence[Task],
+    *,
+    seeds: int = 8,
+    minutes: float = 60.0,
+    workers: int = 1,
+    folder: Path | None = None,
+    file: Path | None = None,
+    quiet: bool = False,
+) -> Study:
+    """Runs several tasks by one protocol, which is written to the folder before the first run.
+
+    Args:
+        tasks: with names of their own.
+        seeds: as in `compare`.
+        minutes: as in `compare`.
+        workers: as in `compare`.
+        folder: as in `compare`.
+        file: a user's Python file that the tasks come from; processes load it before they start.
+        quiet: as in `compare`.
+
+    Raises:
+        ValueError: as `compare`.
+    """
+    _check(tasks, seeds)
+    for task in tasks:
+        data_of(task.data)  # an error in it shows before the first run
+    fixed = protocol(tasks, seeds, _ALPHA)
+    if folder is not None:
+        keep_protocol(folder, fixed)
+    cells, left = run_units(
+        units(tasks),
+        fixed["seeds"],
+        folder,
+        workers=workers,
+        minutes=minutes,
+        note=_silent if quiet else _say,
+        file=file,
+    )
+    dropped = [(unit.task.name, unit.variant.name) for unit in left]
+    return Study.of(cells, fixed, machine(), dropped)
+
+
+def _check(tasks: Sequence[Task], seeds: Any) -> None:
+    if not isinstance(seeds, int) or seeds < 2:
+        raise ValueError(f"seeds must be at least 2, for an interval, got {seeds!r}")
+    for task in tasks:
+        unknown = [init for init in task.inits if init not in INITS]
+        if unknown or not task.inits or not task.learning_rates:
+            raise ValueError(
+                f"{task.name}: at least one learning rate and one of the inits {INITS} are "
+                f"needed, got {task.learning_rates} and {task.inits}"
+            )
+        if task.epochs < 1 or task.batch_size < 1:
+            raise ValueError(
+                f"{task.name}: epochs and batch_size must be at least 1, got {task.epochs} and "
+                f"{task.batch_size}"
+            )
+        if task.optimizer not in ("sgd", "adam"):
+            raise ValueError(
+                f"{task.name}: optimizer must be 'sgd' or 'adam', got {task.optimizer!r}"
+            )
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def _silent(_line: str) -> None:
+    pass

@@ -1,0 +1,90 @@
+"""Which cells there are, in which order, and what they are a study of: the protocol."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ._cell import SELECTION_SEED, options_text
+from ._task import Task
+from ._variants import Variant
+
+__all__ = ["Unit", "cell_file", "keep_protocol", "protocol", "units"]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A cell that is to be run."""
+
+    task: Task
+    variant: Variant
+
+
+def units(tasks: Iterable[Task]) -> list[Unit]:
+    """All cells, the baselines first, then by turns of the tasks, so that time cuts all alike."""
+    by_task = [
+        sorted((Unit(t, v) for v in t.variants), key=lambda u: u.variant.name != u.task.baseline)
+        for t in tasks
+    ]
+    longest = max(map(len, by_task), default=0)
+    return [row[i] for i in range(longest) for row in by_task if i < len(row)]
+
+
+def protocol(tasks: Sequence[Task], seeds: int, alpha: float) -> dict[str, Any]:
+    """Everything that is fixed before the first run, as JSON's types."""
+    return {
+        "version": 1,
+        "seeds": [*range(1, seeds + 1)],
+        "selection_seed": SELECTION_SEED,
+        "alpha": alpha,
+        "tasks": {task.name: _task(task) for task in tasks},
+    }
+
+
+def _task(task: Task) -> dict[str, Any]:
+    return {
+        "metric": task.metric.name,
+        "higher_is_better": task.metric.higher_is_better,
+        "epochs": task.epochs,
+        "batch_size": task.batch_size,
+        "optimizer": task.optimizer,
+        "learning_rates": [*task.learning_rates],
+        "inits": [*task.inits],
+        "clip": task.clip,
+        "baseline": task.baseline,
+        "also": {name: metric.higher_is_better for name, metric in task.also.items()},
+        "about": task.about,
+        "variants": {v.name: [options_text(o) for o in v.options] for v in task.variants},
+    }
+
+
+def keep_protocol(folder: Path, fixed: dict[str, Any]) -> None:
+    """Writes the protocol before the first run; later runs have to follow it.
+
+    Raises:
+        ValueError: the folder holds results of another protocol.
+    """
+    file = folder / "protocol.json"
+    text = json.dumps(fixed, indent=1) + "\n"
+    if file.exists():
+        if file.read_text(encoding="utf-8") == text:
+            return
+        raise ValueError(
+            f"{folder} holds runs of another protocol; choose another folder, or delete it to "
+            f"begin anew"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+
+
+def cell_file(folder: Path, task: str, variant: str) -> Path:
+    """Where a cell is kept."""
+    return folder / "cells" / f"{_plain(task)}--{_plain(variant)}.json"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")

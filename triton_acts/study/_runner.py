@@ -1,0 +1,147 @@
+"""Runs cells, one process each, until all are there or time is over."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import multiprocessing
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from ._cell import Cell, load, run_cell, save
+from ._plan import Unit, cell_file
+from ._task import Data, Task, checked_data
+
+__all__ = ["load_module", "run_units"]
+
+Note = Callable[[str], None]
+MODULE = "study_task"  # what a user's file is called once it is loaded
+
+
+def run_units(
+    todo: Sequence[Unit],
+    seeds: Sequence[int],
+    folder: Path | None,
+    *,
+    workers: int,
+    minutes: float,
+    note: Note,
+    file: Path | None = None,
+) -> tuple[list[Cell], list[Unit]]:
+    """Runs what is not there yet.
+
+    Args:
+        todo: the cells, in order.
+        seeds: of the runs that count.
+        folder: where cells are kept, each as soon as it is complete; None keeps them nowhere.
+        workers: processes; 1 runs in this one.
+        minutes: after which no cell is begun.
+        note: is told what happens, a line each.
+        file: a user's file that processes load before they start.
+
+    Returns:
+        The cells, and what was not begun in time.
+    """
+    done, left = list[Cell](), list[Unit]()
+    for unit in todo:
+        kept = folder and cell_file(folder, unit.task.name, unit.variant.name)
+        if kept and kept.exists():
+            done.append(load(kept))
+        else:
+            left.append(unit)
+    if done:
+        note(f"{len(done)} of {len(todo)} cells are there already")
+    begin = time.monotonic()
+    late = functools.partial(_late, begin, minutes)
+    run = _here if workers == 1 else functools.partial(_processes, workers=workers, file=file)
+    for cell in run(left, seeds, late, note):
+        if folder:
+            save(cell, cell_file(folder, cell.task, cell.variant))
+        done.append(cell)
+        elapsed = time.monotonic() - begin
+        mean = sum(row["test"] for row in cell.runs) / len(cell.runs)
+        note(
+            f"[{len(done)}/{len(todo)}, {elapsed / 60:.1f} of {minutes:g} min] {cell.task}, "
+            f"{cell.variant}: {mean:.4f}"
+        )
+    names = {(cell.task, cell.variant) for cell in done}
+    return done, [u for u in todo if (u.task.name, u.variant.name) not in names]
+
+
+def _late(begin: float, minutes: float) -> bool:
+    return time.monotonic() - begin > minutes * 60
+
+
+def _here(
+    left: Sequence[Unit], seeds: Sequence[int], late: Callable[[], bool], note: Note
+) -> Iterator[Cell]:
+    for unit in left:
+        if late():
+            return
+        yield run_cell(unit.task, unit.variant, seeds, data_of(unit.task.data), note)
+
+
+def _processes(
+    left: Sequence[Unit],
+    seeds: Sequence[int],
+    late: Callable[[], bool],
+    _note: Note,
+    *,
+    workers: int,
+    file: Path | None,
+) -> Iterator[Cell]:
+    """Cells as they come; Ctrl-C ends the processes at once, and what came is kept."""
+    context = multiprocessing.get_context("spawn")  # a fork would inherit PyTorch's threads
+    queue, waiting = list(reversed(left)), set[Future[Cell]]()
+    with ProcessPoolExecutor(workers, context, _prepare, (file,)) as pool:
+        try:
+            while True:
+                while queue and len(waiting) < workers and not late():
+                    unit = queue.pop()
+                    waiting.add(pool.submit(_one, unit.task, unit.variant, seeds))
+                if not waiting:
+                    return
+                found = wait(waiting, return_when=FIRST_COMPLETED).done
+                waiting -= found
+                for future in found:
+                    yield future.result()
+        except BaseException:
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+
+
+def _prepare(file: Path | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
+    torch.set_num_threads(1)
+    if file is not None:
+        load_module(file)
+
+
+def _one(task: Task, variant: Any, seeds: Sequence[int]) -> Cell:
+    return run_cell(task, variant, seeds, data_of(task.data))
+
+
+@functools.lru_cache(maxsize=2)
+def data_of(make: Callable[[], Data]) -> Data:
+    """A task's data, made once a process."""
+    return checked_data(make())
+
+
+def load_module(file: Path) -> ModuleType:
+    """A user's file as a module, by a name under which other processes find it, too."""
+    spec = importlib.util.spec_from_file_location(MODULE, file)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{file} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[MODULE] = module
+    spec.loader.exec_module(module)
+    return module

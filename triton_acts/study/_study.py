@@ -1,0 +1,194 @@
+"""The result of a study: its records as tables, and what follows from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from ._cell import Cell
+from ._statistics import compare_paired, mean_interval
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["TABLES", "Study"]
+
+TABLES = ("choices", "tried", "runs", "curves", "layers")
+_TEXTS = ("task", "variant", "layer", "init", "options")
+_COSTS = ("parameters", "epoch_s", "inference_us", "saved_mib")
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs of several activations on one or more tasks.
+
+    Attributes:
+        protocol: what was fixed before the first run.
+        machine: where it ran: processor, cores, versions, date, commit.
+        dropped: (task, variant) of cells that were not run for want of time.
+        choices: a row per cell: the chosen learning rate, initialisation and options.
+        tried: a row per choice that was tried, with its validation metric.
+        runs: a row per cell and seed: the metric on test and validation set, costs.
+        curves: a row per cell, seed and epoch.
+        layers: a row per cell, epoch and layer: the gradient's norm, its median over the seeds.
+    """
+
+    protocol: dict[str, Any]
+    machine: dict[str, str]
+    dropped: list[tuple[str, str]]
+    choices: DataFrame
+    tried: DataFrame
+    runs: DataFrame
+    curves: DataFrame
+    layers: DataFrame
+
+    @classmethod
+    def of(
+        cls,
+        cells: Sequence[Cell],
+        protocol: dict[str, Any],
+        machine: dict[str, str],
+        dropped: Sequence[tuple[str, str]] = (),
+    ) -> Self:
+        """Puts cells together, tasks and variants in the protocol's order."""
+        order = [(t, v) for t, task in protocol["tasks"].items() for v in task["variants"]]
+        cells = sorted(cells, key=lambda cell: order.index((cell.task, cell.variant)))
+        layers = _frame(cells, "layers")
+        if len(layers):
+            keys = ["task", "variant", "epoch", "layer"]
+            layers = layers.groupby(keys, sort=False)["gradient_norm"].median().reset_index()
+        return cls(
+            protocol=protocol,
+            machine=machine,
+            dropped=[*dropped],
+            choices=_frame(cells, "choice"),
+            tried=_frame(cells, "tried"),
+            runs=_frame(cells, "runs"),
+            curves=_frame(cells, "curves"),
+            layers=layers,
+        )
+
+    def verdicts(self, metric: str = "test") -> DataFrame:
+        """A row per task and variant: its mean, and its paired difference from the baseline.
+
+        'better' or 'worse' = the interval after Holm's correction excludes 0; the family is the
+        task's variants. Costs are medians over the seeds.
+
+        Args:
+            metric: "test", or "also: NAME" for one of a task's further metrics, for which
+                `higher_is_better` is that of the name's metric.
+
+        Returns:
+            Columns task, variant, seeds, mean, low, high, difference, difference_low,
+            difference_high, level, p, detectable, verdict, diverged, steps_to_target, and the
+            costs parameters, epoch_s, inference_us, saved_mib. The baseline's own row, and rows of
+            a task without its baseline, have no difference.
+        """
+        import pandas
+
+        rows = []
+        for name, task in self.protocol["tasks"].items():
+            runs = self.runs[self.runs["task"] == name]
+            if metric not in runs or runs[metric].isna().all():
+                continue
+            by = {
+                str(v): group.sort_values("seed")
+                for v, group in runs.groupby("variant", sort=False)
+            }
+            values = {v: group[metric].tolist() for v, group in by.items()}
+            base = task["baseline"]
+            compared = {}
+            if base in values:
+                others = {v: x for v, x in values.items() if v != base}
+                compared = compare_paired(
+                    values[base],
+                    others,
+                    higher_is_better=self.higher_is_better(name, metric),
+                    alpha=self.protocol["alpha"],
+                )
+            steps = self.steps_to_target(name)
+            for variant, group in by.items():
+                mean, low, high = mean_interval(values[variant], self.protocol["alpha"])
+                row: dict[str, Any] = {"task": name, "variant": variant, "seeds": len(group)}
+                row |= {"mean": mean, "low": low, "high": high}
+                if variant in compared:
+                    found = asdict(compared[variant])
+                    row |= {
+                        "difference": found["difference"],
+                        "difference_low": found["low"],
+                        "difference_high": found["high"],
+                    }
+                    row |= {k: found[k] for k in ("level", "p", "detectable", "verdict")}
+                row |= {"diverged": int(group["diverged"].sum())}
+                row |= {"steps_to_target": steps.get(variant)}
+                rows.append(row | {cost: float(group[cost].median()) for cost in _COSTS})
+        return pandas.DataFrame(rows, columns=None if rows else ["task", "variant"])
+
+    def higher_is_better(self, task: str, metric: str = "test") -> bool:
+        """Which way is good."""
+        if metric == "test":
+            return bool(self.protocol["tasks"][task]["higher_is_better"])
+        return bool(self.protocol["tasks"][task]["also"][metric.removeprefix("also: ")])
+
+    def steps_to_target(self, task: str) -> dict[str, float]:
+        """Median steps until validation reaches the baseline's median final value, by variant.
+
+        Infinite where more than half of the seeds do not reach it; empty without the baseline.
+        """
+        base = self.protocol["tasks"][task]["baseline"]
+        curves = self.curves[self.curves["task"] == task]
+        final = curves[curves["variant"] == base].groupby("seed")["validation"].last()
+        if not len(final):
+            return {}
+        target, found = float(final.median()), {}
+        for variant, group in curves.groupby("variant", sort=False):
+            right = group["validation"] >= target
+            if not self.higher_is_better(task):
+                right = group["validation"] <= target
+            first = group[right].groupby("seed")["step"].min().reindex(group["seed"].unique())
+            found[str(variant)] = float(first.fillna(float("inf")).median())
+        return found
+
+    def save(self, folder: Path) -> None:
+        """Writes a CSV file a table, and `study.json` with protocol, machine and dropped cells."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for table in TABLES:
+            getattr(self, table).to_csv(folder / f"{table}.csv", index=False, float_format="%.6g")
+        about = {"machine": self.machine, "dropped": self.dropped, "protocol": self.protocol}
+        text = json.dumps(about, indent=1) + "\n"
+        (folder / "study.json").write_text(text, encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """What `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is no study in the folder.
+        """
+        about = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+        tables = {t: _read(folder / f"{t}.csv") for t in TABLES}
+        dropped = [(task, variant) for task, variant in about["dropped"]]
+        return cls(about["protocol"], about["machine"], dropped, **tables)
+
+
+def _read(file: Path) -> DataFrame:
+    """A table; a variant may be called "None" or "NA"."""
+    import pandas
+
+    types = dict.fromkeys(_TEXTS, str)
+    frame = pandas.read_csv(file, keep_default_na=False, na_values=[""], dtype=types)
+    return frame.fillna({name: "" for name in _TEXTS if name in frame})
+
+
+def _frame(cells: Sequence[Cell], table: str) -> DataFrame:
+    import pandas
+
+    rows = []
+    for cell in cells:
+        found: Mapping[str, Any] | Sequence[Mapping[str, Any]] = getattr(cell, table)
+        several = [found] if isinstance(found, Mapping) else found
+        rows += [{"task": cell.task, "variant": cell.variant, **row} for row in several]
+    return pandas.DataFrame(rows, columns=None if rows else ["task", "variant"])
