@@ -65,7 +65,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path):
     process = begin(tmp_path, 60, "--workers", "2")
     cells = tmp_path / "build" / "study" / "my_task" / "cells"
     try:
-        while not list(cells.glob("*.json")) and process.poll() is None:
+        while not list(cells.glob("my-task--*.json")) and process.poll() is None:
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGINT)  # all of the group, as a terminal does
         _, err = process.communicate(timeout=60)
