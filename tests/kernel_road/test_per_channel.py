@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from support.canaries import Canaries
 
 from triton_acts import PenalizedTanh, penalized_tanh
 from triton_acts.pointwise import _per_channel
@@ -21,7 +22,11 @@ SHAPES = {
     "batch 1": ((1, 3, 40, 40), 1),
     "wide": ((2, 1030), 1),
     "5d": ((2, 3, 2, 3, 4), 2),
+    "wide 3 x 3": ((1, 9000, 3, 3), 1),
+    "tall": ((40001, 3), 1),
+    "tall 3 x 3": ((9000, 2, 3, 3), 1),
 }
+SEVERAL_PROGRAMS = ("tall", "tall 3 x 3")  # that share a channel, and so add up partial sums
 
 
 def reference(x, a, dim, g):
@@ -52,8 +57,28 @@ def check(x, a, dim, g=None):
     assert y.stride() == dx.stride() == torch.empty_like(x).stride()
 
 
+@pytest.mark.parametrize("shape", SEVERAL_PROGRAMS)
+def test_partial_sums_of_several_programs(shape, device, monkeypatch):
+    """Each has its own place; memory that nobody writes is NaN, and none is written beside it."""
+    size, _ = SHAPES[shape]
+    seen, real = [], _per_channel.tiles
+
+    def noted(*args):
+        seen.append(real(*args))
+        return seen[-1]
+
+    monkeypatch.setattr(_per_channel, "tiles", noted)
+    x, a = torch.randn(size, device=device), torch.randn(size[1], device=device)
+    canaries = Canaries()
+    with monkeypatch.context() as patch:
+        canaries.watch(patch)
+        check(x, a, 1)
+    canaries.check()
+    assert max(t.splits for t in seen) > 1
+
+
 @pytest.mark.parametrize("learn", ["per channel", "shared"])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", [s for s in SHAPES if s not in SEVERAL_PROGRAMS])
 def test_values(shape, learn, device):
     """Channels in any dimension; strides and dtypes are the battery's."""
     size, dim = SHAPES[shape]

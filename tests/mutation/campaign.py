@@ -37,6 +37,7 @@ TESTS = (
     "tests/kernel_road/test_accuracy.py",
     "tests/kernel_road/test_per_channel.py",
     "tests/kernel_road/test_kaf_kernels.py",
+    "tests/battery/test_guard_pages.py",
     "tests/battery/test_large.py",
 )
 NAMED = {

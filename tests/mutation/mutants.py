@@ -9,7 +9,7 @@ so dropping it changes nothing.
 from __future__ import annotations
 
 import ast
-import random
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -87,9 +87,13 @@ def mutants(package: Path) -> list[Mutant]:
 
 
 def sample(found: Sequence[Mutant], count: int, seed: int) -> list[Mutant]:
-    """So many of them, the same for the same seed, in their order."""
-    chosen = random.Random(seed).sample(range(len(found)), min(count, len(found)))
-    return [found[i] for i in sorted(chosen)]
+    """So many of them in their order; the same for the same seed, but for what joins or leaves."""
+
+    def lot(mutant: Mutant) -> bytes:
+        return hashlib.sha256(f"{seed} {mutant.name}".encode()).digest()
+
+    chosen = set(sorted(found, key=lot)[:count])
+    return [mutant for mutant in found if mutant in chosen]
 
 
 class _Text:
