@@ -7,7 +7,7 @@ from support import hardware
 from support import kaf as reference
 
 from triton_acts import kaf
-from triton_acts.dictionary import _kernels, _run, _tiles
+from triton_acts.dictionary import _kernel_road, _kernels, _run, _tiles
 from triton_acts.dictionary._composite import Nodes, definition
 from triton_acts.dictionary._gridding import Grid
 from triton_acts.dictionary._rules import RULES
@@ -142,6 +142,26 @@ def test_layouts(name, layout, shared, device):
         torch.testing.assert_close(found[0].double(), expected[0], rtol=0, atol=2e-4)
         sums = x.numel() // channels
         torch.testing.assert_close(found[1].double(), expected[1], rtol=1e-5, atol=1e-6 * sums)
+
+
+def test_sums_of_several_programs_of_a_lane(device, monkeypatch):
+    """Each has its own rows, which fill its lanes, and leaves the others alone."""
+    seen, real = [], _kernel_road.tiles
+
+    def noted(*args):
+        seen.append(real(*args))
+        return seen[-1]
+
+    monkeypatch.setattr(_kernel_road, "tiles", noted)
+    generator = torch.Generator().manual_seed(5)
+    x, g = torch.randn((2, 68, 16384), generator=generator).to(device)
+    alpha = torch.randn((16384, 3), generator=generator).to(device)
+    dictionary = reference.grid(3, 1 / 6)
+    expected = reference.Reference(*(t.cpu() for t in (x, alpha, g)), dictionary)
+    y, dx, dalpha = both(x, alpha, g, dictionary)
+    assert max(expected.error_y(y)[1], expected.error_dx(dx)[1]) <= 1e-5
+    assert expected.excess_dalpha(dalpha) <= 1
+    assert max(t.splits for t in seen) > 1
 
 
 SPECIAL = [0.0, -0.0, 1e-45, -1e-38, torch.inf, -torch.inf, 3e38, -3e38, 60.0, -60.0, torch.nan]
