@@ -2,8 +2,8 @@
 
 python -m torch.distributed.run --nproc-per-node 2 --standalone docs/examples/distributed.py
 
-On GPUs: torch.set_device("cuda", LOCAL_RANK), the backend "nccl" and a mesh of "cuda"; the rest
-stays.
+On GPUs: torch.cuda.set_device(int(os.environ["LOCAL_RANK"])), the backend "nccl", a mesh of "cuda",
+and model and data on it; the rest stays.
 """
 
 from __future__ import annotations

@@ -220,7 +220,7 @@ def test_the_baseline_comes_first_and_tasks_take_turns():
     from triton_acts.study.tasks import standard_tasks
 
     tasks = standard_tasks()
-    found = units(tasks)
+    found = units(tasks, dict.fromkeys((t.name for t in tasks), ""))
     assert [u.variant.name for u in found[: len(tasks)]] == [t.baseline for t in tasks]
     assert [u.task.name for u in found[: len(tasks)]] == [t.name for t in tasks]
     assert len(found) == sum(len(t.variants) for t in tasks)

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from ._compare import run_study, task_of
+from ._packages import need
 from ._runner import load_module
 from ._study import Study
 from ._task import Task
+from .report import PACKAGES, write_report
 
 __all__ = ["main"]
 
@@ -31,9 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.quick and not args.out:
         folder = folder.with_name(f"{folder.name}-quick")
     try:
+        need("a study", *PACKAGES)  # now and not after an hour
         study = Study.read(folder) if args.report else _run(args, folder)
-        from .report import write_report
-
         files = write_report(study, folder)
     except KeyboardInterrupt:
         sys.stderr.write(f"interrupted; the same command goes on with what is in {folder}\n")
@@ -55,8 +56,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         type=Path,
         help="a Python file with make_model(activation) and data(), and perhaps `settings`, a "
-        "dict of keyword arguments of triton_acts.study.compare; without it, the tasks that come "
-        "with the package",
+        "dict of what triton_acts.study.compare passes on: variants, metric, budget and the "
+        "further ones; without it, the tasks that come with the package",
     )
     parser.add_argument("--quick", action="store_true", help="less of everything, for a look")
     parser.add_argument("--seeds", type=int, help="fresh seeds that count (8; quick: 3)")
@@ -70,12 +71,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace, folder: Path) -> Study:
-    seeds = args.seeds or (_QUICK_SEEDS if args.quick else 8)
-    minutes = args.minutes or (4.5 if args.quick else 55.0)
+    seeds, minutes = (_QUICK_SEEDS, 4.5) if args.quick else (8, 55.0)
     study = run_study(
         _tasks(args),
-        seeds=seeds,
-        minutes=minutes,
+        seeds=seeds if args.seeds is None else args.seeds,
+        minutes=minutes if args.minutes is None else args.minutes,
         workers=args.workers,
         folder=folder,
         file=args.file,

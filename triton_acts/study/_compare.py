@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,10 +13,11 @@ from torch import nn
 
 from ._machine import machine
 from ._metrics import Metric
-from ._plan import keep_protocol, protocol, units
+from ._packages import need
+from ._plan import Unit, cell_file, keep_protocol, protocol, units
 from ._runner import data_of, run_units
 from ._study import Study
-from ._task import Task, checked_data, checked_metric
+from ._task import Task, checked_data, checked_metric, fingerprint
 from ._training import INITS
 from ._variants import Activation, Variant, checked_variants
 
@@ -48,8 +50,9 @@ def compare(
     Args:
         make_model: returns a fresh model; it gets an Activation, which it calls,
             `activation(num_channels)`, wherever the model needs one.
-        data: `(train, validation, test)`, each `(x, y)`, or a function that returns it. Integer
-            targets train with cross-entropy, floating ones with the mean squared error.
+        data: `(train, validation, test)`, each `(x, y)`, or a function that returns it, the same
+            at every call. Integer targets train with cross-entropy, floating ones with the mean
+            squared error.
         variants: names of `VARIANTS`, Variants, or factories `make(num_channels, channel_dim)` by
             name; None means all of `VARIANTS`.
         metric: "accuracy", "balanced accuracy", "rmse", "r2" or a Metric.
@@ -58,9 +61,16 @@ def compare(
         minutes: after which no activation is begun; those left out are listed in `dropped`.
         workers: processes; above 1, make_model, data and factories must be functions of a module.
         folder: where every finished activation is kept, so that a study that was interrupted goes
-            on from there; None keeps nothing.
+            on from there; None keeps nothing. It does not see a change of make_model: after one,
+            take another folder.
         quiet: prints no progress to stderr.
-        **settings: further ones, as in `task_of`.
+        **settings: baseline (name of a variant; without it "relu", or the first where there is
+            none), name (of the task, "task"), batch_size (64), optimizer ("sgd", with momentum 0.9,
+            or "adam"; both with a cosine decay to 0), learning_rates ((0.01, 0.03, 0.1)) and inits
+            (("xavier", "gain")), of which the best is chosen, clip (largest norm of the gradient,
+            None) and also (further metrics of the test set, by name). Of inits, "xavier" draws the
+            weights of linear and convolution layers with gain 1, "gain" with the activation's own,
+            and "default" leaves them as make_model made them, as a pretrained model needs.
 
     Returns:
         A Study.
@@ -68,7 +78,9 @@ def compare(
     Raises:
         TypeError: data is not three pairs of tensors, a variant is neither name nor Variant, or a
             setting is unknown.
-        ValueError: an unknown name; fewer than two seeds or variants; a folder of another protocol.
+        ValueError: an unknown name; fewer than two seeds or variants; a folder of another protocol;
+            a function returns other data in another process.
+        ImportError: pandas or SciPy is missing.
 
     Source of the protocol's parts: Student's paired interval; Holm 1979 (Scand. J. Statist. 6).
     """
@@ -165,14 +177,19 @@ def run_study(
     Raises:
         ValueError: as `compare`.
     """
+    need("a study", "pandas", "scipy")
     _check(tasks, seeds)
-    for task in tasks:
-        data_of(task.data)  # an error in it shows before the first run
-    fixed = protocol(tasks, seeds, _ALPHA)
+    data_of.cache_clear()  # a function may return other data than in an earlier study
+    fingerprints = {t.name: fingerprint(data_of(t.data)) for t in tasks}  # its errors show here
+    fixed = protocol(tasks, seeds, _ALPHA, fingerprints)
+    todo = units(tasks, fingerprints)
+    if file is not None:
+        fixed["file_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
     if folder is not None:
+        _check_files(folder, todo)
         keep_protocol(folder, fixed)
     cells, left = run_units(
-        units(tasks),
+        todo,
         fixed["seeds"],
         folder,
         workers=workers,
@@ -184,9 +201,25 @@ def run_study(
     return Study.of(cells, fixed, machine(), dropped)
 
 
+def _check_files(folder: Path, todo: Sequence[Unit]) -> None:
+    """ValueError if two cells would be kept in one file."""
+    names: dict[Path, str] = {}
+    for unit in todo:
+        name = f"{unit.task.name!r} with {unit.variant.name!r}"
+        other = names.setdefault(cell_file(folder, unit.task.name, unit.variant.name), name)
+        if other != name:
+            raise ValueError(
+                f"{other} and {name} differ in no letter (capitals aside) and no figure, and would "
+                f"be kept in one file; rename one"
+            )
+
+
 def _check(tasks: Sequence[Task], seeds: Any) -> None:
     if not isinstance(seeds, int) or seeds < 2:
         raise ValueError(f"seeds must be at least 2, for an interval, got {seeds!r}")
+    names = [task.name for task in tasks]
+    if len(set(names)) < len(names):
+        raise ValueError(f"tasks need names of their own, got {names}")
     for task in tasks:
         unknown = [init for init in task.inits if init not in INITS]
         if unknown or not task.inits or not task.learning_rates:

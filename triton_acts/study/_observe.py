@@ -58,15 +58,15 @@ class Observer:
         """
         flat, dead, seen, units = 0.0, 0.0, 0, 0
         for module, calls in self._inputs().items():
-            alive: Tensor | None = None
+            alive: dict[int, Tensor] = {}  # by the number of channels
             for x in calls:
                 slope = _slope(module, x).abs()
                 flat, seen = flat + float((slope < _FLAT).sum()), seen + slope.numel()
                 rows = slope.movedim(self._made[module], 0).flatten(1)
                 now = (rows >= _DEAD).any(1)
-                alive = now if alive is None else alive | now
-            if alive is not None:
-                dead, units = dead + float((~alive).sum()), units + len(alive)
+                alive[len(now)] = alive.get(len(now), now) | now
+            dead += sum(float((~units_alive).sum()) for units_alive in alive.values())
+            units += sum(alive)
         return {
             "saturation": flat / seen if seen else math.nan,
             "dead": dead / units if units else math.nan,
@@ -76,7 +76,7 @@ class Observer:
         }
 
     def gradient_norms(self) -> list[dict[str, float | str]]:
-        """The norm of each weight's gradient in the last step."""
+        """The norm of each weight's gradient in the last step, after clipping."""
         return [
             {"layer": name, "gradient_norm": float(p.grad.norm())}
             for name, p in self._weights
@@ -88,7 +88,7 @@ class Observer:
         found: dict[nn.Module, list[Tensor]] = {module: [] for module in self._made}
 
         def note(module: nn.Module, args: tuple[Any, ...]) -> None:
-            found[module].append(args[0].detach())
+            found[module].append(args[0].detach().clone())  # it may work in place
 
         handles = [module.register_forward_pre_hook(note) for module in self._made]
         try:
@@ -104,7 +104,7 @@ class Observer:
 def _slope(module: nn.Module, x: Tensor) -> Tensor:
     with torch.enable_grad():
         x = x.clone().requires_grad_()
-        (slope,) = torch.autograd.grad(module(x).sum(), x)
+        (slope,) = torch.autograd.grad(module(x.clone()).sum(), x)  # it may overwrite its input
     return slope
 
 

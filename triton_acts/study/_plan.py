@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,30 +18,43 @@ __all__ = ["Unit", "cell_file", "keep_protocol", "protocol", "units"]
 
 @dataclass(frozen=True)
 class Unit:
-    """A cell that is to be run."""
+    """A cell that is to be run, on data of this fingerprint."""
 
     task: Task
     variant: Variant
+    data_sha256: str
 
 
-def units(tasks: Iterable[Task]) -> list[Unit]:
-    """All cells, the baselines first, then by turns of the tasks, so that time cuts all alike."""
+def units(tasks: Iterable[Task], fingerprints: Mapping[str, str]) -> list[Unit]:
+    """All cells, the baselines first, then by turns of the tasks, so that time cuts all alike.
+
+    Args:
+        tasks: with names of their own.
+        fingerprints: of each task's data, by its name.
+    """
     by_task = [
-        sorted((Unit(t, v) for v in t.variants), key=lambda u: u.variant.name != u.task.baseline)
+        sorted(
+            (Unit(t, v, fingerprints[t.name]) for v in t.variants),
+            key=lambda u: u.variant.name != u.task.baseline,
+        )
         for t in tasks
     ]
     longest = max(map(len, by_task), default=0)
     return [row[i] for i in range(longest) for row in by_task if i < len(row)]
 
 
-def protocol(tasks: Sequence[Task], seeds: int, alpha: float) -> dict[str, Any]:
+def protocol(
+    tasks: Sequence[Task], seeds: int, alpha: float, fingerprints: Mapping[str, str]
+) -> dict[str, Any]:
     """Everything that is fixed before the first run, as JSON's types."""
     return {
         "version": 1,
         "seeds": [*range(1, seeds + 1)],
         "selection_seed": SELECTION_SEED,
         "alpha": alpha,
-        "tasks": {task.name: _task(task) for task in tasks},
+        "tasks": {
+            task.name: _task(task) | {"data_sha256": fingerprints[task.name]} for task in tasks
+        },
     }
 
 
@@ -75,7 +88,7 @@ def keep_protocol(folder: Path, fixed: dict[str, Any]) -> None:
             return
         raise ValueError(
             f"{folder} holds runs of another protocol; choose another folder, or delete it to "
-            f"begin anew"
+            f"begin anew. Other data and an edited task file are another protocol, too"
         )
     folder.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
@@ -87,4 +100,5 @@ def cell_file(folder: Path, task: str, variant: str) -> Path:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
+    """Letters of any script, figures and points."""
+    return re.sub(r"(?:[^\w.]|_)+", "-", name.lower()).strip("-")

@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import torch
 
 from ._cell import Cell, load, run_cell, save
 from ._plan import Unit, cell_file
-from ._task import Data, Task, checked_data
+from ._task import Data, checked_data, fingerprint
 
 __all__ = ["load_module", "run_units"]
 
@@ -86,7 +85,7 @@ def _here(
     for unit in left:
         if late():
             return
-        yield run_cell(unit.task, unit.variant, seeds, data_of(unit.task.data), note)
+        yield run_cell(unit.task, unit.variant, seeds, _data(unit), note)
 
 
 def _processes(
@@ -101,12 +100,13 @@ def _processes(
     """Cells as they come; Ctrl-C ends the processes at once, and what came is kept."""
     context = multiprocessing.get_context("spawn")  # a fork would inherit PyTorch's threads
     queue, waiting = list(reversed(left)), set[Future[Cell]]()
+    others = {*multiprocessing.active_children()}  # of whoever called us
     with ProcessPoolExecutor(workers, context, _prepare, (file,)) as pool:
         try:
             while True:
                 while queue and len(waiting) < workers and not late():
                     unit = queue.pop()
-                    waiting.add(pool.submit(_one, unit.task, unit.variant, seeds))
+                    waiting.add(pool.submit(_one, unit, seeds))
                 if not waiting:
                     return
                 found = wait(waiting, return_when=FIRST_COMPLETED).done
@@ -114,7 +114,7 @@ def _processes(
                 for future in found:
                     yield future.result()
         except BaseException:
-            for process in multiprocessing.active_children():
+            for process in {*multiprocessing.active_children()} - others:
                 process.terminate()
             raise
 
@@ -126,8 +126,19 @@ def _prepare(file: Path | None) -> None:
         load_module(file)
 
 
-def _one(task: Task, variant: Any, seeds: Sequence[int]) -> Cell:
-    return run_cell(task, variant, seeds, data_of(task.data))
+def _one(unit: Unit, seeds: Sequence[int]) -> Cell:
+    return run_cell(unit.task, unit.variant, seeds, _data(unit))
+
+
+def _data(unit: Unit) -> Data:
+    """The data that the protocol names: on others, activations cannot be compared."""
+    data = data_of(unit.task.data)
+    if fingerprint(data) != unit.data_sha256:
+        raise ValueError(
+            f"{unit.task.name}: data() returned other data than before; fix the seed of everything "
+            f"random in it, also of the split, so that all activations get the same"
+        )
+    return data
 
 
 @functools.lru_cache(maxsize=2)
@@ -137,11 +148,17 @@ def data_of(make: Callable[[], Data]) -> Data:
 
 
 def load_module(file: Path) -> ModuleType:
-    """A user's file as a module, by a name under which other processes find it, too."""
+    """A user's file as a module, by a name under which other processes find it, too.
+
+    It finds modules in its own folder, as a script does.
+    """
     spec = importlib.util.spec_from_file_location(MODULE, file)
     if spec is None or spec.loader is None:
         raise ValueError(f"{file} is no Python file")
     module = importlib.util.module_from_spec(spec)
+    folder = str(file.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
     sys.modules[MODULE] = module
     spec.loader.exec_module(module)
     return module

@@ -136,7 +136,10 @@ class Study:
     def steps_to_target(self, task: str) -> dict[str, float]:
         """Median steps until validation reaches the baseline's median final value, by variant.
 
-        Infinite where more than half of the seeds do not reach it; empty without the baseline.
+        Validation is looked at after each epoch. Of an even number of seeds the lower of the two
+        middle values counts, so that the baseline, half of whose seeds end at its median or beyond,
+        reaches its own target. Infinite where more than half of the seeds do not; empty without the
+        baseline.
         """
         base = self.protocol["tasks"][task]["baseline"]
         curves = self.curves[self.curves["task"] == task]
@@ -149,7 +152,8 @@ class Study:
             if not self.higher_is_better(task):
                 right = group["validation"] <= target
             first = group[right].groupby("seed")["step"].min().reindex(group["seed"].unique())
-            found[str(variant)] = float(first.fillna(float("inf")).median())
+            steps = sorted(first.fillna(float("inf")))
+            found[str(variant)] = float(steps[(len(steps) - 1) // 2])
         return found
 
     def save(self, folder: Path) -> None:
@@ -166,8 +170,13 @@ class Study:
         """What `save` wrote.
 
         Raises:
-            FileNotFoundError: there is no study in the folder.
+            FileNotFoundError: there is no study in the folder, or none that came to an end.
         """
+        if not (folder / "study.json").exists():
+            raise FileNotFoundError(
+                f"{folder} has no study.json, which a study writes at its end; the command that "
+                f"began it goes on with it, and with --minutes 0 begins nothing more"
+            )
         about = json.loads((folder / "study.json").read_text(encoding="utf-8"))
         tables = {t: _read(folder / f"{t}.csv") for t in TABLES}
         dropped = [(task, variant) for task, variant in about["dropped"]]

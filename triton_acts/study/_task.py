@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from ._metrics import METRICS, Metric
 from ._variants import VARIANTS, Activation, Variant
 
-__all__ = ["Data", "Pair", "Task", "checked_data", "split"]
+__all__ = ["Data", "Pair", "Task", "checked_data", "fingerprint", "split"]
 
 MakeModel = Callable[[Activation], nn.Module]
 
@@ -42,7 +43,7 @@ class Task:
     Attributes:
         name: what records and reports call it.
         make_model: returns a fresh model from an Activation.
-        data: returns the Data; called once in each process.
+        data: returns the Data, the same at every call; each process calls it.
         metric: how good the outputs are on the test set.
         epochs: the budget, the same for all activations.
         batch_size: examples a step.
@@ -95,6 +96,16 @@ def split(
     if not all(len(part) for part in parts):
         raise ValueError(f"split: {len(x)} examples are too few for shares {shares}")
     return Data(*(Pair(x[part], y[part]) for part in parts))
+
+
+def fingerprint(data: Data) -> str:
+    """A digest of all numbers, by which processes and later runs know that they have the same."""
+    digest = hashlib.sha256()
+    for tensor in (t for pair in data for t in pair):
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        flat = tensor.detach().cpu().flatten().contiguous()
+        digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def checked_data(data: object) -> Data:

@@ -54,7 +54,7 @@ class Run:
         inference_us: time of a test example in us.
         saved_mib: what the forward pass of a batch keeps for backward, without parameters.
         curve: a row an epoch, the untrained model first.
-        layers: gradient norms, a row per epoch and layer.
+        layers: gradient norms after clipping, a row per epoch and layer.
     """
 
     test: float
@@ -80,14 +80,17 @@ def train(task: Task, variant: Variant, choice: Choice, seed: int, data: Data) -
 
 
 def initialise(model: nn.Module, scheme: str, used: Used) -> None:
-    """Draws the weights of linear and convolution layers anew, but for scheme "default"."""
+    """Draws the weights of linear and convolution layers anew, but for scheme "default".
+
+    Layers that are frozen stay as they are.
+    """
     if scheme == "default":
         return
     if scheme == "gain":
         initialisation.initialize_(model, "xavier_normal", used.example(), mode="backward")
         return
     for layer in model.modules():
-        if isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d)):
+        if isinstance(layer, (nn.Linear, nn.modules.conv._ConvNd)) and layer.weight.requires_grad:
             initialisation.xavier_normal_(layer.weight, "linear")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
@@ -123,12 +126,11 @@ def _train(
     begin = time.perf_counter()
     outputs = _outputs(model, data.test.x)
     inference = (time.perf_counter() - begin) / len(data.test.x)
-    diverged = diverged or not bool(outputs.isfinite().all())
+    validation = _outputs(model, data.validation.x)
+    diverged = diverged or not all(bool(o.isfinite().all()) for o in (outputs, validation))
     return Run(
         test=_score(task.metric, outputs, data, data.test, diverged),
-        validation=_score(
-            task.metric, _outputs(model, data.validation.x), data, data.validation, diverged
-        ),
+        validation=_score(task.metric, validation, data, data.validation, diverged),
         also={
             name: _score(metric, outputs, data, data.test, diverged)
             for name, metric in task.also.items()
@@ -182,13 +184,17 @@ def _score(metric: Metric, outputs: Tensor, data: Data, pair: Pair, diverged: bo
 def _finite(metric: Metric, outputs: Tensor, targets: Tensor) -> float:
     value = metric(outputs, targets)
     if not math.isfinite(value):
-        raise ValueError(f"metric {metric.name!r} is {value} for finite outputs and {targets}")
+        raise ValueError(
+            f"metric {metric.name!r} is {value} for finite outputs and {len(targets)} targets; it "
+            f"must be a finite number, also where a set holds one class only"
+        )
     return value
 
 
 def _constant(targets: Tensor, like: Tensor, n: int) -> Tensor:
     if targets.is_floating_point():
-        return targets.mean(0, keepdim=True).expand(n, *targets.shape[1:])
-    row = torch.zeros(like.shape[1:])
+        same = targets.mean(0, keepdim=True).expand(n, *targets.shape[1:])
+        return same.reshape(n, *like.shape[1:])  # as a metric for this model's outputs expects
+    row = like.new_zeros(like.shape[1:])
     row[targets.mode().values] = 1.0
     return row.expand(n, *like.shape[1:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from triton_acts.study._packages import need
 from triton_acts.study._study import Study
 from triton_acts.tuning.writing import write_text
 
@@ -19,7 +20,9 @@ from ._panels import png
 from ._verdicts import verdict_section
 from ._view import views
 
-__all__ = ["document", "write_report"]
+__all__ = ["PACKAGES", "document", "write_report"]
+
+PACKAGES = ("matplotlib", "pandas", "scipy")
 
 
 def write_report(study: Study, folder: Path) -> list[Path]:
@@ -35,7 +38,7 @@ def write_report(study: Study, folder: Path) -> list[Path]:
     Raises:
         ImportError: matplotlib, pandas or SciPy is missing.
     """
-    _check_packages()
+    need("the report of a study", *PACKAGES)
     found = document(study)
     drawn = {
         block.name: png(block.draw)
@@ -72,14 +75,3 @@ def document(study: Study) -> Document:
     names = [*study.protocol["tasks"]]
     title = "Study of activations" + (f": {names[0]}" if len(names) == 1 else "")
     return Document(title, [section for section in sections if section.blocks])
-
-
-def _check_packages() -> None:
-    try:
-        import matplotlib  # noqa: F401
-        import pandas  # noqa: F401
-        import scipy  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            f"the report of a study needs {error.name}: pip install 'triton_acts[study]'"
-        ) from error

@@ -23,8 +23,8 @@ _LEGEND = (
     "highlights some activations beside the baseline, and the others are grey. Flat: the share of "
     "pre-activations at which the derivative is below 0.05 in magnitude, as in saturation or on "
     "ReLU's negative side. Dead: the share of channels without any derivative above 0.001. "
-    "Gradient norms are those of an epoch's last step, before clipping, and the median over the "
-    "seeds."
+    "Gradient norms are those of an epoch's last step, after clipping where a task clips, and the "
+    "median over the seeds."
 )
 _QUANTITIES = {
     "validation": "",  # the metric's own name

@@ -29,12 +29,13 @@ def decision_sheet(study: Study, views: Sequence[View]) -> Section:
 
 
 def _how_to_read(study: Study) -> str:
-    seeds, level = len(study.protocol["seeds"]), 100 * (1 - study.protocol["alpha"])
+    seeds, alpha = len(study.protocol["seeds"]), 100 * study.protocol["alpha"]
     return (
         f"Each activation was trained {seeds} times. '{BETTER}' and '{WORSE}' are said only where "
-        f"the interval of its paired difference from the baseline, at {level:g} % for all "
-        f"activations of a task together, excludes 0. Everything else is 'no difference shown', "
-        f"which does not mean that there is none. Numbers in brackets are intervals."
+        f"the interval of its paired difference from the baseline excludes 0, at a level so strict "
+        f"that the chance of one wrong claim or more in a task is at most {alpha:g} %. Everything "
+        f"else is 'no difference shown', which does not mean that there is none. Numbers in "
+        f"brackets are intervals."
     )
 
 

@@ -80,12 +80,28 @@ def limits_section(study: Study) -> Section:
         "model or a longer training may rank activations otherwise.",
         f"The {seeds} seeds vary initialisation and the order of the batches only, not the data: "
         "the intervals say what would happen in more runs on these very examples.",
-        "Each choice rests on one run, with the seed of the selection; the grids are short.",
+        "Each choice rests on one run, with the seed of the selection; the grids are short."
+        + _tries(study),
         "The intervals are Student's, which assume that differences between runs are roughly "
         "normal; with few seeds or with runs that fail now and then this is a rough assumption.",
         "Holm's correction covers the activations of a task, not all tasks together: of many "
         "tasks, one may show a difference that is none.",
         f"Times come from a CPU with {cores} cores, several runs at once and perhaps other work "
-        "beside them. They tell large ratios, not small ones, and nothing about a GPU.",
+        "beside them. They tell large ratios, not small ones, and nothing about a GPU. Memory "
+        "is that of the operators that ran there, too; on a GPU, kernels may keep less.",
     ]
     return Section("Limits", [Items(limits)])
+
+
+def _tries(study: Study) -> str:
+    """Whether activations had unequal chances to be chosen well."""
+    if not len(study.tried):
+        return ""
+    counts = study.tried.groupby(["task", "variant"]).size().groupby("task").agg(["min", "max"])
+    unequal = counts.loc[(counts["max"] - counts["min"]).idxmax()]
+    if unequal["min"] == unequal["max"]:
+        return ""
+    return (
+        f" An activation with options of its own had more to choose from: up to {unequal['max']} "
+        f"settings, where one without had {unequal['min']}."
+    )

@@ -29,8 +29,9 @@ def verdict_section(views: Sequence[View]) -> Section:
 _LEGEND = (
     "mean: on the test set, over the seeds, with its interval. difference: from the baseline, "
     "seed by seed, with the interval at Holm's level. detectable: the smallest difference that as "
-    "many seeds find four times in five. steps: optimizer steps until validation is where the "
-    "baseline ends, in the median; no target where the baseline ends no further than it began. "
+    "many seeds find four times in five. steps: optimizer steps until validation, looked at after "
+    "each epoch, is where the baseline ends, in the median; no target where the baseline ends no "
+    "further than it began. "
     "Times and memory are medians over the seeds; memory is what a batch's forward pass keeps for "
     "backward."
 )

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from triton_acts.study._metrics import METRICS
+from triton_acts.study._packages import need
 from triton_acts.study._task import Data, Task, split
 from triton_acts.study._variants import Activation
 
@@ -40,6 +41,7 @@ def digits_tasks() -> list[Task]:
 
 def digits() -> Data:
     """1,078 images to train on, 359 to choose by, 360 to test."""
+    need("the digits", "sklearn")
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
