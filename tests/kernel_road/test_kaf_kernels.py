@@ -168,7 +168,7 @@ def test_sums_of_several_programs_of_a_lane(device, monkeypatch):
 def test_planes_in_several_tiles(device, monkeypatch):
     """The last tile of a program is cut off; nothing beyond it is read or written."""
     generator = torch.Generator().manual_seed(6)
-    x, g = torch.randn((2, 200, 4, 200), generator=generator).to(device)
+    x, g = torch.randn((2, 200, 4, 256), generator=generator).to(device)
     alpha = torch.randn((4, 3), generator=generator).to(device)
     dictionary = reference.grid(3, 1 / 6)
     canaries = Canaries()
