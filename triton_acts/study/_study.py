@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from triton_acts.tuning.writing import write_text
+
 from ._cell import Cell
 from ._statistics import compare_paired, mean_interval
 
@@ -21,7 +23,7 @@ _TEXTS = ("task", "variant", "layer", "init", "options")
 _COSTS = ("parameters", "epoch_s", "inference_us", "saved_mib")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Study:
     """Runs of several activations on one or more tasks.
 
@@ -163,7 +165,7 @@ class Study:
             getattr(self, table).to_csv(folder / f"{table}.csv", index=False, float_format="%.6g")
         about = {"machine": self.machine, "dropped": self.dropped, "protocol": self.protocol}
         text = json.dumps(about, indent=1) + "\n"
-        (folder / "study.json").write_text(text, encoding="utf-8")
+        write_text(folder / "study.json", text)
 
     @classmethod
     def read(cls, folder: Path) -> Self:
