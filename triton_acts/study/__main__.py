@@ -52,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _from_file(error: BaseException, file: Path) -> bool:
     """Whether an error arose in a user's file, whose place then helps."""
-    places = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    return any(Path(p).name == file.name for p in places) or f'{file.name}"' in str(error.__cause__)
+    places = [Path(frame.filename).name for frame in traceback.extract_tb(error.__traceback__)]
+    return file.name in places or f'{file.name}"' in str(error.__cause__)  # of another process
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,14 +6,13 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from triton_acts.tuning.writing import write_text
 
-from ._search import proposals
+from ._search import try_others
 from ._task import Data, Task
 from ._training import Choice, Run, train
 from ._variants import Variant
@@ -75,11 +74,12 @@ def run_cell(
         for init in task.inits:
             attempt(Choice(rate, init, variant.options[0]))
     chosen = best()
-    others = proposals(variant, task.search, task.metric.higher_is_better)
-    with suppress(StopIteration):
-        options = next(others)
-        while True:
-            options = others.send(attempt(replace(chosen, options=options)))
+    try_others(
+        variant,
+        task.search,
+        task.metric.higher_is_better,
+        lambda options: attempt(replace(chosen, options=options)),
+    )
     chosen = best()
     runs = {}
     for seed in seeds:

@@ -16,7 +16,7 @@ from ._metrics import Metric
 from ._packages import need
 from ._plan import Unit, cell_file, keep_protocol, protocol, units
 from ._runner import data_of, run_units
-from ._search import SEARCHES
+from ._search import check_search
 from ._study import Study
 from ._task import Task, checked_data, checked_metric, fingerprint
 from ._training import INITS
@@ -232,8 +232,7 @@ def _check(tasks: Sequence[Task], seeds: Any) -> None:
                 f"{task.name}: at least one learning rate and one of the inits {INITS} are "
                 f"needed, got {task.learning_rates} and {task.inits}"
             )
-        if task.search not in SEARCHES:
-            raise ValueError(f"{task.name}: search must be one of {SEARCHES}, got {task.search!r}")
+        check_search(task.search)
         if task.epochs < 1 or task.batch_size < 1:
             raise ValueError(
                 f"{task.name}: epochs and batch_size must be at least 1, got {task.epochs} and "

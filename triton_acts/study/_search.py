@@ -3,33 +3,48 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
-from ._need import need
 from ._variants import Variant
 
-__all__ = ["SEARCHES", "proposals"]
+__all__ = ["check_search", "try_others"]
 
 SEARCHES = ("grid", "optuna")
 _SEED = 0
 
-Options = Mapping[str, Any]
+
+def check_search(search: str) -> None:
+    """Raises ValueError for an unknown search, ImportError for one whose package is missing."""
+    if search not in SEARCHES:
+        raise ValueError(f"search must be one of {SEARCHES}, got {search!r}")
+    if search == "optuna" and find_spec("optuna") is None:
+        raise ImportError("search='optuna' needs Optuna: pip install optuna", name="optuna")
 
 
-def proposals(
-    variant: Variant, search: str, higher_is_better: bool
-) -> Generator[Options, float, None]:
-    """Options to try after the default; each is answered with its validation metric, or NaN.
+def try_others(
+    variant: Variant,
+    search: str,
+    higher_is_better: bool,
+    attempt: Callable[[Mapping[str, Any]], float],
+) -> None:
+    """Tries options beside the default ones.
 
     Optuna's sampler (TPE, Bergstra and others 2011) proposes as many as the grid has, within the
     variant's ranges, so that no activation gets more tries by the choice of search.
+
+    Args:
+        variant: whose options they are.
+        search: one of `SEARCHES`.
+        higher_is_better: of the metric.
+        attempt: trains with options and returns the validation metric, NaN if it diverged.
+
     """
     if search == "grid" or not variant.ranges:
         for options in variant.options[1:]:
-            yield options
+            attempt(options)
         return
-    need("search='optuna'", "optuna")
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -43,7 +58,7 @@ def proposals(
             whole = isinstance(low, int) and isinstance(high, int)
             suggest = trial.suggest_int if whole else trial.suggest_float
             found[name] = suggest(name, low, high)
-        value = yield {**variant.options[0], **found}
+        value = attempt({**variant.options[0], **found})
         if math.isfinite(value):
             study.tell(trial, value)
         else:
