@@ -5,6 +5,7 @@ import pytest
 import torch
 from support import hardware
 from support import kaf as reference
+from support.canaries import Canaries
 
 from triton_acts import kaf
 from triton_acts.dictionary import _kernel_road, _kernels, _run, _tiles
@@ -162,6 +163,24 @@ def test_sums_of_several_programs_of_a_lane(device, monkeypatch):
     assert max(expected.error_y(y)[1], expected.error_dx(dx)[1]) <= 1e-5
     assert expected.excess_dalpha(dalpha) <= 1
     assert max(t.splits for t in seen) > 1
+
+
+def test_planes_in_several_tiles(device, monkeypatch):
+    """The last tile of a program is cut off; nothing beyond it is read or written."""
+    generator = torch.Generator().manual_seed(6)
+    x, g = torch.randn((2, 200, 4, 200), generator=generator).to(device)
+    alpha = torch.randn((4, 3), generator=generator).to(device)
+    dictionary = reference.grid(3, 1 / 6)
+    canaries = Canaries()
+    with monkeypatch.context() as patch:
+        canaries.watch(patch)
+        found = both(canaries.around(x), alpha, canaries.around(g), dictionary)
+    canaries.check()
+    flat = [t.cpu().movedim(1, -1).reshape(-1, 4) for t in (x, g)]
+    expected = reference.Reference(flat[0], alpha.cpu(), flat[1], dictionary)
+    y, dx = (t.movedim(1, -1).reshape(-1, 4) for t in found[:2])
+    assert max(expected.error_y(y)[1], expected.error_dx(dx)[1]) <= 1e-5
+    assert expected.excess_dalpha(found[2]) <= 1
 
 
 SPECIAL = [0.0, -0.0, 1e-45, -1e-38, torch.inf, -torch.inf, 3e38, -3e38, 60.0, -60.0, torch.nan]

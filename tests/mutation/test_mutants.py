@@ -112,6 +112,26 @@ def test_verdicts(tmp_path, body, verdict, detail):
     limit_s = 5.0 if "sleep" in body else 60.0
     found = trial(tmp_path, ["test_it.py"], limit_s)
     assert (found.verdict, found.detail) == (verdict, detail)
+    assert found.crashed == ("abort" in body)
+
+
+@pytest.mark.parametrize(
+    ("body", "verdict"),
+    [("raise IndexError", UNUSABLE), ("assert False", KILLED), ("pass", UNUSABLE)],
+)
+def test_a_crash_is_tried_between_forbidden_pages(tmp_path, monkeypatch, body, verdict):
+    """And counts only where an assertion fails there."""
+    (tmp_path / "triton_acts").mkdir()
+    (tmp_path / "triton_acts" / "a.py").write_text(SOURCE, encoding="utf-8")
+    (tmp_path / "test_it.py").write_text("def test_it():\n    import os; os.abort()\n")
+    (tmp_path / "test_guards.py").write_text(f"def test_guards():\n    {body}\n")
+    (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\n", encoding="utf-8")
+    monkeypatch.setattr(campaign, "_checkout", tmp_path)
+    monkeypatch.setattr(campaign, "TESTS", ("test_it.py",))
+    monkeypatch.setattr(campaign, "GUARDS", "test_guards.py")
+    mutant = mutants(tmp_path / "triton_acts")[0]
+    assert campaign._try(mutant, 60.0).verdict == verdict
+    assert (tmp_path / "triton_acts" / "a.py").read_text(encoding="utf-8") == SOURCE
 
 
 def test_a_loop_without_end_costs_seconds(tmp_path, monkeypatch):

@@ -30,11 +30,13 @@ class Result:
             `UNUSABLE` where nothing was asserted: it does not compile, crashes or does not end.
         detail: the test that failed, or what went wrong.
         seconds: wall-clock time in s.
+        crashed: whether a signal ended it that was not one of this module.
     """
 
     verdict: str
     detail: str
     seconds: float
+    crashed: bool = False
 
 
 def warm_up() -> None:
@@ -75,7 +77,7 @@ def trial(checkout: Path, tests: Sequence[str], limit_s: float) -> Result:
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
         return Result(UNUSABLE, f"a test without end in {_STALL_S} s", seconds)
     if os.WIFSIGNALED(status):
-        return Result(UNUSABLE, f"signal {os.WTERMSIG(status)}", seconds)
+        return Result(UNUSABLE, f"signal {os.WTERMSIG(status)}", seconds, crashed=True)
     code = os.WEXITSTATUS(status)
     if code not in _CODES:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
