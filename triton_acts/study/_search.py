@@ -49,15 +49,17 @@ def try_others(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.TPESampler(seed=_SEED)
-    direction = "maximize" if higher_is_better else "minimize"
-    study = optuna.create_study(direction=direction, sampler=sampler)
+    study = optuna.create_study(
+        direction="maximize" if higher_is_better else "minimize", sampler=sampler
+    )
     for _ in variant.options[1:]:
         trial = study.ask()
-        found = {}
+        found = dict[str, float]()
         for name, (low, high) in variant.ranges.items():
-            whole = isinstance(low, int) and isinstance(high, int)
-            suggest = trial.suggest_int if whole else trial.suggest_float
-            found[name] = suggest(name, low, high)
+            if isinstance(low, int) and isinstance(high, int):
+                found[name] = trial.suggest_int(name, low, high)
+            else:
+                found[name] = trial.suggest_float(name, low, high)
         value = attempt({**variant.options[0], **found})
         if math.isfinite(value):
             study.tell(trial, value)

@@ -162,7 +162,8 @@ class Study:
         """Writes a CSV file a table, and `study.json` with protocol, machine and dropped cells."""
         folder.mkdir(parents=True, exist_ok=True)
         for table in TABLES:
-            getattr(self, table).to_csv(folder / f"{table}.csv", index=False, float_format="%.6g")
+            digits = "%.6g" if table == "layers" else None  # verdicts are the same when read again
+            getattr(self, table).to_csv(folder / f"{table}.csv", index=False, float_format=digits)
         about = {"machine": self.machine, "dropped": self.dropped, "protocol": self.protocol}
         text = json.dumps(about, indent=1) + "\n"
         write_text(folder / "study.json", text)
