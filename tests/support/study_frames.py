@@ -3,6 +3,7 @@
 import pandas
 
 from triton_acts.study import Study
+from triton_acts.study._plan import CLAIMS
 
 CURVES = ["task", "variant", "seed", "epoch", "step", "loss", "validation", "saturation"]
 COSTS = {"parameters": 100, "epoch_s": 0.5, "inference_us": 20.0, "saved_mib": 1.5}
@@ -45,6 +46,7 @@ def study(tests, *, validation=None, dropped=(), curves=True, **changes):
         "seeds": [*range(1, seeds + 1)],
         "selection_seed": 0,
         "alpha": 0.05,
+        "claims": CLAIMS,
         "tasks": {task: about(variants, **changes) for task, variants in names.items()},
     }
     rows = {"choices": [], "tried": [], "runs": [], "curves": [], "layers": []}

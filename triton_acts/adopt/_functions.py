@@ -35,6 +35,7 @@ _BASES: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Softsign: ("softsign",),
     nn.Tanh: ("tanh",),
     nn.Tanhshrink: ("tanhshrink",),
+    nn.Threshold: ("threshold",),
 }
 
 

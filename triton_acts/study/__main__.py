@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,10 +41,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"interrupted; the same command goes on with what is in {folder}\n")
         return 130
     except (FileNotFoundError, ImportError, TypeError, ValueError) as error:
+        if args.file and _from_file(error, args.file):
+            traceback.print_exc()
+            return 1
         sys.stderr.write(f"study: {error}\n")
         return 1
     sys.stdout.write("".join(f"{file}\n" for file in files))
     return 0
+
+
+def _from_file(error: BaseException, file: Path) -> bool:
+    """Whether an error arose in a user's file, whose place then helps."""
+    places = [Path(frame.filename).name for frame in traceback.extract_tb(error.__traceback__)]
+    return file.name in places or f'{file.name}"' in str(error.__cause__)  # of another process
 
 
 def _parser() -> argparse.ArgumentParser:

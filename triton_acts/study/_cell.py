@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from triton_acts.tuning.writing import write_text
+
+from ._search import try_others
 from ._task import Data, Task
 from ._training import Choice, Run, train
 from ._variants import Variant
@@ -30,6 +33,7 @@ class Cell:
         runs: a row a seed.
         curves: a row per seed and epoch.
         layers: a row per seed, epoch and layer.
+        seconds: how long all of it took.
     """
 
     task: str
@@ -39,6 +43,7 @@ class Cell:
     runs: list[dict[str, Any]]
     curves: list[dict[str, Any]]
     layers: list[dict[str, Any]]
+    seconds: float
 
 
 def run_cell(
@@ -53,23 +58,28 @@ def run_cell(
     Learning rate and initialisation are chosen together with the activation's first options, then
     its other options at these. Ties go to what comes first.
     """
-    tried = list[tuple[Choice, Run]]()
+    begin, tried = time.monotonic(), list[tuple[Choice, Run]]()
 
-    def attempt(choice: Choice) -> None:
+    def attempt(choice: Choice) -> float:
         note(f"{task.name}, {variant.name}: trying {_text(choice)}")
-        tried.append((choice, train(task, variant, choice, SELECTION_SEED, data)))
+        run = train(task, variant, choice, SELECTION_SEED, data)
+        tried.append((choice, run))
+        return math.nan if run.diverged else run.validation
 
     def best() -> Choice:
         sign = 1 if task.metric.higher_is_better else -1
         return max(tried, key=lambda pair: (not pair[1].diverged, sign * pair[1].validation))[0]
 
-    first, *others = variant.options
     for rate in task.learning_rates:
         for init in task.inits:
-            attempt(Choice(rate, init, first))
+            attempt(Choice(rate, init, variant.options[0]))
     chosen = best()
-    for options in others:
-        attempt(replace(chosen, options=options))
+    try_others(
+        variant,
+        task.search,
+        task.metric.higher_is_better,
+        lambda options: attempt(replace(chosen, options=options)),
+    )
     chosen = best()
     runs = {}
     for seed in seeds:
@@ -83,6 +93,7 @@ def run_cell(
         runs=[{"seed": seed} | _figures(run) for seed, run in runs.items()],
         curves=[{"seed": seed} | row for seed, run in runs.items() for row in run.curve],
         layers=[{"seed": seed} | row for seed, run in runs.items() for row in run.layers],
+        seconds=time.monotonic() - begin,
     )
 
 
@@ -112,14 +123,7 @@ def options_text(options: Mapping[str, Any]) -> str:
 def save(cell: Cell, file: Path) -> None:
     """Writes a cell, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".json")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            json.dump(asdict(cell), out)
-        Path(name).replace(file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_text(file, json.dumps(asdict(cell)))
 
 
 def load(file: Path) -> Cell:

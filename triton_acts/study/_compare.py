@@ -16,6 +16,7 @@ from ._metrics import Metric
 from ._packages import need
 from ._plan import Unit, cell_file, keep_protocol, protocol, units
 from ._runner import data_of, run_units
+from ._search import check_search
 from ._study import Study
 from ._task import Task, checked_data, checked_metric, fingerprint
 from ._training import INITS
@@ -108,6 +109,7 @@ def task_of(
     optimizer: str = "sgd",
     learning_rates: Sequence[float] = (0.01, 0.03, 0.1),
     inits: Sequence[str] = ("xavier", "gain"),
+    search: str = "grid",
     clip: float | None = None,
     also: Mapping[str, Metric] | None = None,
 ) -> Task:
@@ -125,6 +127,8 @@ def task_of(
         optimizer: "sgd" (momentum 0.9) or "adam", both with a cosine decay to 0.
         learning_rates: what is chosen among.
         inits: "xavier" (gain 1), "gain" (the activation's own) and "default" (the layers' own).
+        search: what proposes the activations' own options: "grid", or "optuna" where that is
+            installed, which gets as many tries.
         clip: largest norm of the gradient, or None.
         also: further metrics of the test set, by name.
 
@@ -146,6 +150,7 @@ def task_of(
         optimizer=optimizer,
         learning_rates=tuple(learning_rates),
         inits=tuple(inits),
+        search=search,
         clip=clip,
         baseline=base,
         variants=found,
@@ -227,6 +232,7 @@ def _check(tasks: Sequence[Task], seeds: Any) -> None:
                 f"{task.name}: at least one learning rate and one of the inits {INITS} are "
                 f"needed, got {task.learning_rates} and {task.inits}"
             )
+        check_search(task.search)
         if task.epochs < 1 or task.batch_size < 1:
             raise ValueError(
                 f"{task.name}: epochs and batch_size must be at least 1, got {task.epochs} and "

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import ModuleType
 
@@ -42,7 +43,7 @@ def run_units(
         seeds: of the runs that count.
         folder: where cells are kept, each as soon as it is complete; None keeps them nowhere.
         workers: processes; 1 runs in this one.
-        minutes: after which no cell is begun.
+        minutes: no cell is begun that would end later if it took as long as the longest so far.
         note: is told what happens, a line each.
         file: a user's file that processes load before they start.
 
@@ -58,13 +59,17 @@ def run_units(
             left.append(unit)
     if done:
         note(f"{len(done)} of {len(todo)} cells are there already")
-    begin = time.monotonic()
-    late = functools.partial(_late, begin, minutes)
+    begin, longest = time.monotonic(), 0.0
+
+    def late() -> bool:
+        return time.monotonic() - begin + longest > minutes * 60
+
     run = _here if workers == 1 else functools.partial(_processes, workers=workers, file=file)
     for cell in run(left, seeds, late, note):
         if folder:
             save(cell, cell_file(folder, cell.task, cell.variant))
         done.append(cell)
+        longest = max(longest, cell.seconds)
         elapsed = time.monotonic() - begin
         mean = sum(row["test"] for row in cell.runs) / len(cell.runs)
         note(
@@ -73,10 +78,6 @@ def run_units(
         )
     names = {(cell.task, cell.variant) for cell in done}
     return done, [u for u in todo if (u.task.name, u.variant.name) not in names]
-
-
-def _late(begin: float, minutes: float) -> bool:
-    return time.monotonic() - begin > minutes * 60
 
 
 def _here(
@@ -98,6 +99,7 @@ def _processes(
     file: Path | None,
 ) -> Iterator[Cell]:
     """Cells as they come; Ctrl-C ends the processes at once, and what came is kept."""
+    _check_sendable(left)
     context = multiprocessing.get_context("spawn")  # a fork would inherit PyTorch's threads
     queue, waiting = list(reversed(left)), set[Future[Cell]]()
     others = {*multiprocessing.active_children()}  # of whoever called us
@@ -117,6 +119,19 @@ def _processes(
             for process in {*multiprocessing.active_children()} - others:
                 process.terminate()
             raise
+
+
+def _check_sendable(left: Sequence[Unit]) -> None:
+    """ValueError if another process could not find the functions of a task."""
+    for unit in left:
+        try:
+            ForkingPickler.dumps(unit)
+        except Exception as error:
+            raise ValueError(
+                f"{unit.task.name}, {unit.variant.name}: {error}. With workers above 1, "
+                f"make_model, data, metric and factories must be functions of a module, no lambdas "
+                f"and none of a notebook; workers=1 takes any"
+            ) from None
 
 
 def _prepare(file: Path | None) -> None:

@@ -26,7 +26,8 @@ class Comparison:
         difference: mean of variant minus baseline, in the metric's units.
         low, high: its interval at the level that Holm's procedure tested it at.
         level: that level's alpha, e.g. 0.05 / 12.
-        p: two-sided, of Student's t, before correction.
+        p: two-sided, of Student's t, before correction; of the sign test where all differences are
+            equal, whose interval then reaches 0 unless there are seeds enough.
         detectable: the smallest difference that this number of seeds and this level find with a
             chance of 0.8, given how much the differences vary.
         verdict: "better" or "worse" where the interval excludes 0, else "no difference shown".
@@ -104,6 +105,8 @@ def _holm(p_values: Mapping[str, float], alpha: float) -> dict[str, float]:
 def _comparison(differences: Sequence[float], level: float, higher_is_better: bool) -> Comparison:
     mean, low, high = mean_interval(differences, level)
     p = _p(differences)
+    if p > level and low == high:  # equal differences of few seeds
+        low, high = min(0.0, 2 * mean), max(0.0, 2 * mean)
     verdict = UNKNOWN
     if p <= level:
         verdict = BETTER if (mean > 0) == higher_is_better else WORSE
@@ -116,8 +119,8 @@ def _p(differences: Sequence[float]) -> float:
     from scipy.stats import t
 
     mean, error = _mean(differences), _error(differences)
-    if error == 0:
-        return float(mean == 0)
+    if error == 0:  # a metric in steps: all that equal differences surely have is their sign
+        return 2 * 0.5 ** len(differences) if mean else 1.0
     return float(2 * t.sf(abs(mean) / error, len(differences) - 1))
 
 

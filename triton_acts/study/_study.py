@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from triton_acts.tuning.writing import write_text
+
 from ._cell import Cell
 from ._statistics import compare_paired, mean_interval
 
@@ -21,7 +23,7 @@ _TEXTS = ("task", "variant", "layer", "init", "options")
 _COSTS = ("parameters", "epoch_s", "inference_us", "saved_mib")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Study:
     """Runs of several activations on one or more tasks.
 
@@ -160,10 +162,11 @@ class Study:
         """Writes a CSV file a table, and `study.json` with protocol, machine and dropped cells."""
         folder.mkdir(parents=True, exist_ok=True)
         for table in TABLES:
-            getattr(self, table).to_csv(folder / f"{table}.csv", index=False, float_format="%.6g")
+            digits = "%.6g" if table == "layers" else None  # verdicts are the same when read again
+            getattr(self, table).to_csv(folder / f"{table}.csv", index=False, float_format=digits)
         about = {"machine": self.machine, "dropped": self.dropped, "protocol": self.protocol}
         text = json.dumps(about, indent=1) + "\n"
-        (folder / "study.json").write_text(text, encoding="utf-8")
+        write_text(folder / "study.json", text)
 
     @classmethod
     def read(cls, folder: Path) -> Self:

@@ -49,6 +49,7 @@ class Task:
         batch_size: examples a step.
         optimizer: "sgd" (momentum 0.9) or "adam".
         learning_rates, inits: what is chosen on the validation set, see `_training.initialise`.
+        search: what proposes the activations' own options, "grid" or "optuna".
         clip: largest norm of the gradient, or None.
         baseline: name of the variant that the others are compared with.
         variants: those compared.
@@ -65,6 +66,7 @@ class Task:
     optimizer: str = "sgd"
     learning_rates: Sequence[float] = (0.01, 0.03, 0.1)
     inits: Sequence[str] = ("xavier", "gain")
+    search: str = "grid"
     clip: float | None = None
     baseline: str = "relu"
     variants: Sequence[Variant] = tuple(VARIANTS.values())

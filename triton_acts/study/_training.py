@@ -75,6 +75,7 @@ def train(task: Task, variant: Variant, choice: Choice, seed: int, data: Data) -
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = task.make_model(used)
+        torch.manual_seed(seed)  # the same draws for all, whatever the activation itself has drawn
         initialise(model, choice.init, used)
         return _train(task, model, choice, seed, data, Observer(model, used, data.validation.x))
 

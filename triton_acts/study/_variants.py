@@ -27,12 +27,15 @@ class Variant:
         options: keyword arguments to choose among on the validation split; the first is the
             default, with which learning rate and initialisation are chosen.
         note: one line for the report.
+        ranges: lowest and highest value of options that Optuna may choose; whole numbers if both
+            are ints.
     """
 
     name: str
     make: Factory
     options: Sequence[Mapping[str, Any]] = ({},)
     note: str = ""
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,8 @@ _DICTIONARIES: tuple[dict[str, Any], ...] = (
     {"boundary": 4.0},
     {"gamma": 19 * 19 / (8 * 36)},  # the authors' later rule, 1 / (8 delta^2), on the default grid
 )
+_SLOPE = {"a": (0.0, 1.0)}
+_DICTIONARY = {"num_nodes": (6, 32), "boundary": (2.0, 6.0), "gamma": (0.5, 8.0)}
 
 VARIANTS: dict[str, Variant] = {
     variant.name: variant
@@ -104,21 +109,26 @@ VARIANTS: dict[str, Variant] = {
             _fixed(ScaledSigmoid),
             tuple({"scale": s} for s in (4.0, 2.0, 6.0)),
             "4 sigmoid(x) - 2",
+            {"scale": (1.0, 8.0)},
         ),
-        Variant("penalized tanh", _fixed(PenalizedTanh), _SLOPES, "a fixed"),
-        Variant("penalized tanh, learned", _penalized_tanh, _SLOPES, "a learned per channel"),
-        Variant("kaf", _kaf, _DICTIONARIES, "random weights"),
+        Variant("penalized tanh", _fixed(PenalizedTanh), _SLOPES, "a fixed", _SLOPE),
+        Variant(
+            "penalized tanh, learned", _penalized_tanh, _SLOPES, "a learned per channel", _SLOPE
+        ),
+        Variant("kaf", _kaf, _DICTIONARIES, "random weights", _DICTIONARY),
         Variant(
             "kaf from tanh",
             _kaf,
             tuple({"init": torch.tanh, **options} for options in _DICTIONARIES),
             "ridge-fitted to tanh",
+            _DICTIONARY,
         ),
         Variant(
             "kaf from elu",
             _kaf,
             tuple({"init": nn.functional.elu, **options} for options in _DICTIONARIES),
             "ridge-fitted to ELU",
+            _DICTIONARY,
         ),
     )
 }

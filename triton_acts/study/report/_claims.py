@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["REPRODUCED", "Claim", "claims", "claims_section"]
 
 REPRODUCED, NOT_REPRODUCED, NOT_TESTED = "reproduced", "not reproduced", "not tested"
-FAILS, TRAINS = 0.2, 0.5  # accuracy on ten classes, where guessing has 0.1
-POINTS = 0.01  # a share lower by up to this much is still a tie
-RELATIVE = 0.05  # and an error larger by up to this much of the other's
 
 _DEEP = "33 layers, plain Xavier"
 _CNNS = ("digits", "digits, batch norm before", "digits, batch norm after")
@@ -80,43 +77,53 @@ def claims_section(study: Study) -> Section:
 
 
 def _sigmoids(study: Study) -> Claim:
+    limits = study.protocol["claims"]
     level = 100 * (1 - study.protocol["alpha"])
     return _claim(
         "In a deep plain network the logistic sigmoid fails where the scaled sigmoid trains.",
         "Xu, Huang, Li 2016, arXiv 1602.05980 (abstract)",
-        f"The {level:g} % intervals of the mean: sigmoid wholly below {100 * FAILS:g} % accuracy, "
-        f"scaled sigmoid wholly above {100 * TRAINS:g} %.",
+        f"The {level:g} % intervals of the mean: sigmoid wholly below "
+        f"{100 * limits['fails_below']:g} % accuracy, "
+        f"scaled sigmoid wholly above {100 * limits['trains_above']:g} %.",
         lambda: _sigmoid_numbers(study),
     )
 
 
 def _sigmoid_numbers(study: Study) -> tuple[bool, str]:
+    limits = study.protocol["claims"]
     intervals = {}
     for variant in ("sigmoid", "scaled sigmoid"):
         values = _values(study, _DEEP, variant)
         intervals[variant] = mean_interval(values.tolist(), study.protocol["alpha"])
     scale = _scale("accuracy", intervals.values())
     words = [f"{v} {scale.interval(*interval)} %" for v, interval in intervals.items()]
-    right = intervals["sigmoid"][2] < FAILS and intervals["scaled sigmoid"][1] > TRAINS
+    right = (
+        intervals["sigmoid"][2] < limits["fails_below"]
+        and intervals["scaled sigmoid"][1] > limits["trains_above"]
+    )
     return right, f"{'; '.join(words)}."
 
 
 def _penalized(study: Study, task: str) -> Claim:
+    limits = study.protocol["claims"]
     return _claim(
         f"Penalized tanh at least ties leaky ReLU on a CNN (task {task}).",
         "Xu, Huang, Li 2016, arXiv 1602.05980 (abstract)",
         f"Penalized tanh (a fixed) minus {listed(_LEAKY)}, seed by seed: both intervals lie above "
-        f"-{100 * POINTS:g} percentage point of accuracy.".replace("-", "\N{MINUS SIGN}"),
+        f"-{100 * limits['tie_points']:g} percentage point of accuracy.".replace(
+            "-", "\N{MINUS SIGN}"
+        ),
         lambda: _penalized_numbers(study, task),
     )
 
 
 def _penalized_numbers(study: Study, task: str) -> tuple[bool, str]:
+    limits = study.protocol["claims"]
     ours, words, right = _values(study, task, "penalized tanh"), [], True
     for name in _LEAKY:
         interval = _paired(study, ours, _values(study, task, name))
         scale = _scale("accuracy", [interval])
-        tie = interval[1] > -POINTS
+        tie = interval[1] > -limits["tie_points"]
         right = right and tie
         words.append(
             f"against {name}: {scale.difference(*interval)} percentage points, a tie or more "
@@ -126,23 +133,25 @@ def _penalized_numbers(study: Study, task: str) -> tuple[bool, str]:
 
 
 def _shallow(study: Study) -> Claim:
+    limits = study.protocol["claims"]
     return _claim(
         "KAF with one hidden layer matches deeper networks with fixed activations.",
         "Scardapane and others 2017, arXiv 1707.04035 (abstract; results second-hand: Sensorless, "
         "KAF with 1 hidden layer 99.80 %, tanh with 3 layers 99.18 %)",
         f"Best KAF of '{_SHALLOW}' minus best fixed activation of '{_DEEPER}', each the best in "
         f"mean validation error, test errors seed by seed: the interval lies below "
-        f"+{100 * RELATIVE:g} % of the deeper network's error.",
+        f"+{100 * limits['tie_relative']:g} % of the deeper network's error.",
         lambda: _shallow_numbers(study),
     )
 
 
 def _shallow_numbers(study: Study) -> tuple[bool, str]:
+    limits = study.protocol["claims"]
     kaf = _best(study, _SHALLOW, lambda v: v.startswith("kaf"))
     fixed = _best(study, _DEEPER, lambda v: not learns(v))
     ours, theirs = _values(study, _SHALLOW, kaf), _values(study, _DEEPER, fixed)
     interval = _paired(study, ours, theirs)
-    margin = RELATIVE * float(theirs.mean())
+    margin = limits["tie_relative"] * float(theirs.mean())
     scale = _scale("rmse", [interval])
     sizes = [_parameters(study, _SHALLOW, kaf), _parameters(study, _DEEPER, fixed)]
     words = (

@@ -20,7 +20,7 @@ __all__ = ["defect_tasks", "defects", "textures"]
 
 _SIZE = 24
 _TRAIN, _VALIDATION, _TEST = 1000, 400, 1000
-_EPOCHS = {1.0: 12, 0.3: 40, 0.1: 120}  # about equally many steps
+_EPOCHS = {1.0: 8, 0.3: 27, 0.1: 80}  # about equally many steps
 
 
 def defect_tasks() -> list[Task]:
