@@ -62,16 +62,23 @@ def test_a_file_of_ones_own_in_two_processes(tmp_path):
     assert set(study.runs["task"]) == {"my_task"}
 
 
-def test_ctrl_c_keeps_what_is_finished(tmp_path):
+@pytest.mark.parametrize("ended_by", ["ctrl-c", "sigterm"])
+def test_an_end_from_outside_keeps_what_is_finished(tmp_path, ended_by):
     process = begin(tmp_path, 60, "--workers", "2")
     cells = tmp_path / "build" / "study" / "my_task" / "cells"
     try:
         while not list(cells.glob("my-task--*.json")) and process.poll() is None:
             time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGINT)  # all of the group, as a terminal does
+        if ended_by == "ctrl-c":
+            os.killpg(process.pid, signal.SIGINT)  # all of the group, as a terminal does
+        else:
+            os.kill(process.pid, signal.SIGTERM)
         _, err = process.communicate(timeout=60)
-        assert process.returncode == 130
-        assert err.splitlines()[-1].startswith("interrupted; the same command goes on with")
+        if ended_by == "ctrl-c":
+            assert process.returncode == 130
+            assert err.splitlines()[-1].startswith("interrupted; the same command goes on with")
+        else:
+            assert process.returncode == 143
         assert "Traceback" not in err
         for _ in range(200):
             if not living(process.pid):

@@ -16,6 +16,7 @@ from triton_acts.study import METRICS, VARIANTS, Activation, Metric, compare, ru
 from triton_acts.study import _runner as runner
 from triton_acts.study.__main__ import main
 from triton_acts.study._compare import task_of
+from triton_acts.study._machine import machines
 from triton_acts.study._observe import Used
 from triton_acts.study._plan import cell_file, units
 from triton_acts.study._task import checked_data
@@ -237,3 +238,15 @@ def test_an_error_ends_no_processes_of_others(monkeypatch):
     finally:
         other.kill()
         other.join()
+
+
+def test_cells_of_several_machines_are_told_apart():
+    one = {"utc_time": "2026-01-01T10:00:00Z", "processor": "A", "torch": "2.13.0"}
+    two = {"utc_time": "2026-01-01T11:00:00Z", "processor": "B", "torch": "2.13.0"}
+    assert machines([two, one, two | {"utc_time": "2026-01-01T10:30:00Z"}]) == {
+        "utc_time": "2026-01-01T10:00:00Z to 2026-01-01T11:00:00Z",
+        "processor": "A and B",
+        "torch": "2.13.0",
+    }
+    assert machines([one]) == one
+    assert machines([]) == {}

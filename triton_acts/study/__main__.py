@@ -1,12 +1,13 @@
 """`python -m triton_acts.study [my_task.py]`: an A/B of activations, and its report.
 
-Exit codes: 0; 1 if something cannot be done here; 2 for a wrong argument; 130 after Ctrl-C.
+Exit codes: 0; 1 if something cannot be done here; 2 for a wrong argument; 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -116,4 +117,5 @@ def _defaults(task: Task) -> list[Any]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the processes, as Ctrl-C does
     raise SystemExit(main())

@@ -12,6 +12,7 @@ from typing import Any
 
 from triton_acts.tuning.writing import write_text
 
+from ._machine import machine
 from ._search import try_others
 from ._task import Data, Task
 from ._training import Choice, Run, train
@@ -34,6 +35,7 @@ class Cell:
         curves: a row per seed and epoch.
         layers: a row per seed, epoch and layer.
         seconds: how long all of it took.
+        machine: where it ran; a study that is resumed may go on elsewhere.
     """
 
     task: str
@@ -44,6 +46,7 @@ class Cell:
     curves: list[dict[str, Any]]
     layers: list[dict[str, Any]]
     seconds: float
+    machine: dict[str, str]
 
 
 def run_cell(
@@ -94,6 +97,7 @@ def run_cell(
         curves=[{"seed": seed} | row for seed, run in runs.items() for row in run.curve],
         layers=[{"seed": seed} | row for seed, run in runs.items() for row in run.layers],
         seconds=time.monotonic() - begin,
+        machine=machine(),
     )
 
 

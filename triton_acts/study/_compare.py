@@ -11,7 +11,6 @@ from typing import Any
 
 from torch import nn
 
-from ._machine import machine
 from ._metrics import Metric
 from ._packages import need
 from ._plan import Unit, cell_file, keep_protocol, protocol, units
@@ -203,7 +202,7 @@ def run_study(
         file=file,
     )
     dropped = [(unit.task.name, unit.variant.name) for unit in left]
-    return Study.of(cells, fixed, machine(), dropped)
+    return Study.of(cells, fixed, dropped)
 
 
 def _check_files(folder: Path, todo: Sequence[Unit]) -> None:

@@ -1,16 +1,17 @@
-"""Where and with what a study ran."""
+"""Where and with what the cells of a study ran."""
 
 from __future__ import annotations
 
 import os
 import platform
 import time
+from collections.abc import Sequence
 from importlib import metadata
 
 from triton_acts import __version__
 from triton_acts.tuning.device import commit, cpu_name
 
-__all__ = ["machine"]
+__all__ = ["machine", "machines"]
 
 
 def machine() -> dict[str, str]:
@@ -25,6 +26,16 @@ def machine() -> dict[str, str]:
         "commit": commit(),
         **versions,
     }
+
+
+def machines(all_: Sequence[dict[str, str]]) -> dict[str, str]:
+    """Those of several cells as one: where they differ all values, of the times the two ends."""
+    found = {}
+    for name in dict.fromkeys(key for one in all_ for key in one):
+        values = sorted({one.get(name, "unknown") for one in all_})
+        ends = values if name != "utc_time" else dict.fromkeys((values[0], values[-1]))
+        found[name] = (" to " if name == "utc_time" else " and ").join(ends)
+    return found
 
 
 def _version(name: str) -> str:

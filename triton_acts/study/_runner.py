@@ -113,8 +113,8 @@ def _processes(
                     return
                 found = wait(waiting, return_when=FIRST_COMPLETED).done
                 waiting -= found
-                for future in found:
-                    yield future.result()
+                for future in sorted(found, key=lambda one: one.exception() is not None):
+                    yield future.result()  # an error only after what others finished
         except BaseException:
             for process in {*multiprocessing.active_children()} - others:
                 process.terminate()

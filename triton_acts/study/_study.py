@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from triton_acts.tuning.writing import write_text
 
 from ._cell import Cell
+from ._machine import machines
 from ._statistics import compare_paired, mean_interval
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Study:
 
     Attributes:
         protocol: what was fixed before the first run.
-        machine: where it ran: processor, cores, versions, date, commit.
+        machine: where the cells ran: processor, cores, versions, dates, commit.
         dropped: (task, variant) of cells that were not run for want of time.
         choices: a row per cell: the chosen learning rate, initialisation and options.
         tried: a row per choice that was tried, with its validation metric.
@@ -52,7 +53,6 @@ class Study:
         cls,
         cells: Sequence[Cell],
         protocol: dict[str, Any],
-        machine: dict[str, str],
         dropped: Sequence[tuple[str, str]] = (),
     ) -> Self:
         """Puts cells together, tasks and variants in the protocol's order."""
@@ -64,7 +64,7 @@ class Study:
             layers = layers.groupby(keys, sort=False)["gradient_norm"].median().reset_index()
         return cls(
             protocol=protocol,
-            machine=machine,
+            machine=machines([cell.machine for cell in cells]),
             dropped=[*dropped],
             choices=_frame(cells, "choice"),
             tried=_frame(cells, "tried"),
