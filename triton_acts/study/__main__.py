@@ -1,6 +1,7 @@
 """`python -m triton_acts.study [my_task.py]`: an A/B of activations, and its report.
 
-Exit codes: 0; 1 if something cannot be done here; 2 for a wrong argument; 130 after Ctrl-C, 143 after SIGTERM.
+Exit codes: 0; 1 if something cannot be done here; 2 for a wrong argument; 130 after Ctrl-C; 143
+after SIGTERM.
 """
 
 from __future__ import annotations
