@@ -8,7 +8,8 @@ from support.fresh import ROOT, output
 
 PACKAGE = ROOT / "triton_acts"
 LAYERS = [
-    {"_check", "_dispatch", "_launch", "_tiling", "_triton", "_version", "gpus", "math"},
+    {"_check", "_dispatch", "_forward", "_launch", "_tiling", "_triton", "_version"}
+    | {"gpus", "math"},
     {"tuning"},
     {"pointwise", "dictionary"},
     {"_warmup", "adopt", "init", "kaf_tools", "nn"},

@@ -10,14 +10,22 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 USE = """
+import re
 import sys
 sys.path.insert(0, sys.argv[1])
+from importlib import metadata
 import torch
 import triton_acts
 from triton_acts import gpus, nn
 from triton_acts.tuning import store
 
 assert triton_acts.__file__.startswith(sys.argv[1]), triton_acts.__file__
+about = metadata.metadata("triton_acts")
+assert about["Version"] == triton_acts.__version__
+assert {"tools", "study"} <= {*about.get_all("Provides-Extra")}
+core = [r for r in metadata.requires("triton_acts") if "extra ==" not in r]
+assert {re.match("[a-z]+", r)[0] for r in core} == {"torch", "triton"}, core
+
 x = torch.linspace(-2, 2, 12).view(3, 4)
 half = torch.tanh(x / 2)
 torch.testing.assert_close(triton_acts.scaled_sigmoid(x), 2 * half)
@@ -56,11 +64,11 @@ def wheel(tmp_path_factory):
     done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (found,) = (folder / "dist").glob("*.whl")
-    return zipfile.ZipFile(found)
+    return found
 
 
 def test_wheel_holds_data_and_types_and_nothing_else(wheel):
-    names = set(wheel.namelist())
+    names = set(zipfile.ZipFile(wheel).namelist())
     sources = {
         str(file.relative_to(ROOT))
         for file in (ROOT / "triton_acts").rglob("*")
@@ -71,9 +79,10 @@ def test_wheel_holds_data_and_types_and_nothing_else(wheel):
     assert {name for name in names if ".dist-info/" not in name} == sources
 
 
-def test_what_a_wheel_holds_runs(wheel, tmp_path):
+def test_an_installed_wheel_runs(wheel, tmp_path):
     """Without sources beside it: every activation, tools, shipped tables; and nothing heavy."""
-    wheel.extractall(tmp_path)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
+    subprocess.run([*pip, "--target", str(tmp_path), str(wheel)], check=True)
     command = [sys.executable, "-I", "-c", USE, str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -168,6 +168,14 @@ def test_hostile_names_are_text(tmp_path, monkeypatch):
     assert not re.search('(src|href)="(?!data:|#)', page)
 
 
+def test_a_table_says_what_training_left_behind():
+    made = study({"mine": {"relu": BASE}})
+    made.curves.loc[made.curves["epoch"] == 2, ["weight_norm", "saturation"]] = 6.0, 0.5
+    section = next(s for s in document(made).sections if s.title == "Training")
+    (table,) = (block for block in section.blocks if isinstance(block, Table))
+    assert table.rows == [["relu", "6", "2", "50", "0", "0", "0.2"]]
+
+
 def titles(made):
     return [section.title for section in document(made).sections]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain
@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
+
+from triton_acts._forward import call
 
 from ._features import features_of
 from ._functions import function_name, kind_of_function
@@ -141,11 +143,7 @@ def _forward(model: nn.Module) -> Iterator[None]:
 def _run(model: nn.Module, example: object) -> Any:
     """The model of one tensor, of a tuple or list of arguments, or of a mapping of keywords."""
     try:
-        if isinstance(example, Mapping):
-            return model(**example)
-        if isinstance(example, (tuple, list)):
-            return model(*example)
-        return model(example)
+        return call(model, example)
     except Exception as error:
         raise ValueError(
             f"swap: the model failed on example ({type(error).__name__}: {error}); give a tensor, "

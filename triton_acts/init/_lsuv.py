@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from triton_acts import _check
+from triton_acts._forward import run_unchanged
 
 from ._layers import Layer, found
 
@@ -149,13 +150,7 @@ def _variances(model: torch.nn.Module, batch: Any, layers: Mapping[str, Layer]) 
 
     handles = [layer.register_forward_hook(hook(name)) for name, layer in layers.items()]
     try:
-        with _unchanged(model):
-            if isinstance(batch, Mapping):
-                model(**batch)
-            elif isinstance(batch, (tuple, list)):
-                model(*batch)
-            else:
-                model(batch)
+        run_unchanged(model, batch)
     finally:
         for handle in handles:
             handle.remove()
@@ -179,22 +174,3 @@ def _restored_on_error(layers: Mapping[str, Layer]) -> Iterator[None]:
         for parameter, value in kept:
             parameter.copy_(value)
         raise
-
-
-@contextmanager
-def _unchanged(model: torch.nn.Module) -> Iterator[None]:
-    """Random state and buffers are afterwards what they were."""
-    gpus = {p.device.index for p in model.parameters() if p.device.type == "cuda"}
-    kept = [
-        (module._buffers, name, buffer, buffer.clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
-    with torch.random.fork_rng(devices=sorted(gpus)):
-        try:
-            yield
-        finally:
-            for buffers, name, buffer, value in kept:
-                buffers[name] = buffer
-                buffer.copy_(value)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from triton_acts._forward import run_unchanged
 from triton_acts.dictionary import KAF
 
 __all__ = ["Samples", "kaf_layers", "observe", "sample", "single"]
@@ -107,41 +108,7 @@ def observe(
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         stack.enter_context(torch.compiler.set_stance("force_eager"))  # compiled code has no hooks
-        stack.enter_context(torch.random.fork_rng(_gpus(model, batch)))
-        stack.enter_context(_buffers_kept(model))
         for name, kaf in found.items():
             handle = kaf.register_forward_pre_hook(partial(hook, name), with_kwargs=True)
             stack.callback(handle.remove)
-        if isinstance(batch, Mapping):
-            model(**batch)
-        elif isinstance(batch, tuple | list):
-            model(*batch)
-        else:
-            model(batch)
-
-
-def _gpus(model: torch.nn.Module, batch: Any) -> list[int]:
-    """Those whose random state a run may change."""
-    inputs = batch.values() if isinstance(batch, Mapping) else batch
-    inputs = inputs if isinstance(batch, Mapping | tuple | list) else [batch]
-    tensors = [*model.parameters(), *model.buffers(), *inputs]
-    return sorted({t.get_device() for t in tensors if isinstance(t, Tensor) and t.is_cuda})
-
-
-@contextmanager
-def _buffers_kept(model: torch.nn.Module) -> Iterator[None]:
-    """Puts every buffer back, as the same tensor with the same values."""
-    own = [
-        (module, name, buffer, buffer.clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
-    try:
-        yield
-    finally:
-        for module, name, buffer, values in own:
-            module._buffers[name] = buffer
-            # by value: native batch_norm counts no version of what it writes
-            if not torch.equal(buffer, values):
-                buffer.copy_(values)
+        run_unchanged(model, batch)

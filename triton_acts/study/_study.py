@@ -69,8 +69,8 @@ class Study:
             choices=_frame(cells, "choice"),
             tried=_frame(cells, "tried"),
             runs=_frame(cells, "runs"),
-            curves=_frame(cells, "curves"),
-            layers=layers,
+            curves=_rounded(_frame(cells, "curves"), "loss", "saturation", "dead", "weight_norm"),
+            layers=_rounded(layers, "gradient_norm"),
         )
 
     def verdicts(self, metric: str = "test") -> DataFrame:
@@ -162,8 +162,7 @@ class Study:
         """Writes a CSV file a table, and `study.json` with protocol, machine and dropped cells."""
         folder.mkdir(parents=True, exist_ok=True)
         for table in TABLES:
-            digits = "%.6g" if table == "layers" else None  # verdicts are the same when read again
-            getattr(self, table).to_csv(folder / f"{table}.csv", index=False, float_format=digits)
+            getattr(self, table).to_csv(folder / f"{table}.csv", index=False)
         about = {"machine": self.machine, "dropped": self.dropped, "protocol": self.protocol}
         text = json.dumps(about, indent=1) + "\n"
         write_text(folder / "study.json", text)
@@ -193,6 +192,12 @@ def _read(file: Path) -> DataFrame:
     types = dict.fromkeys(_TEXTS, str)
     frame = pandas.read_csv(file, keep_default_na=False, na_values=[""], dtype=types)
     return frame.fillna({name: "" for name in _TEXTS if name in frame})
+
+
+def _rounded(frame: DataFrame, *columns: str) -> DataFrame:
+    """Six digits of what nothing is decided by, for smaller files."""
+    known = [name for name in columns if name in frame]
+    return frame.assign(**{name: frame[name].map(lambda x: float(f"{x:.6g}")) for name in known})
 
 
 def _frame(cells: Sequence[Cell], table: str) -> DataFrame:

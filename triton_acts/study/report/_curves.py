@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from triton_acts.study._study import Study
 
 from ._document import Block, Picture, Section, Text
+from ._endings import endings_table
 from ._panels import BLACK, GREY, Line, beside, groups, key, label, logarithmic, panels
 from ._verdicts import file_name
 from ._view import View, has, of_task
@@ -42,13 +43,14 @@ Draw = Callable[[Any, Line | None, "DataFrame"], None]
 
 
 def training_section(study: Study, views: Sequence[View]) -> Section:
-    """A picture a task, and for deep ones another of the gradients by layer."""
+    """A picture and a table a task, and for deep ones a picture of the gradients by layer."""
     blocks: list[Block] = []
     for view in views:
         curves, layers = of_task(study.curves, view.task), of_task(study.layers, view.task)
         if len(curves):
             draw = partial(_training, view, curves, layers)
             blocks.append(Picture(f"{view.task}: training", file_name(view, "training"), draw))
+            blocks.append(endings_table(study, view))
         if len(layers) and layers["layer"].nunique() >= _DEEP:
             draw = partial(_by_layer, view, layers)
             caption = f"{view.task}: gradient norm by layer, from input to output"

@@ -9,7 +9,8 @@ from triton_acts.study._statistics import BETTER, WORSE
 from triton_acts.study._study import Study
 
 from ._choices import rate_sensitivity
-from ._document import Block, Cell, Facts, Section, Table, Text
+from ._document import Block, Facts, Section, Text
+from ._overview import overview
 from ._view import Row, View, count, of_task
 from ._words import listed, number, options_text, plural, times
 
@@ -20,10 +21,10 @@ _FEW_SEEDS = 8  # below, an interval says little beyond the runs it comes from
 
 
 def decision_sheet(study: Study, views: Sequence[View]) -> Section:
-    """One table of all tasks, where there are several, and then a box for each."""
+    """Tables of all tasks, where there are several, and then a box for each."""
     blocks: list[Block] = []
     if views:
-        blocks = [Text(_how_to_read(study)), *([_overview(views)] if len(views) > 1 else [])]
+        blocks = [Text(_how_to_read(study)), *overview(views)]
     blocks += [_box(study, view, views) for view in views]
     return Section("Decision sheet", blocks)
 
@@ -37,23 +38,6 @@ def _how_to_read(study: Study) -> str:
         f"else is 'no difference shown', which does not mean that there is none. Numbers in "
         f"brackets are intervals."
     )
-
-
-def _overview(views: Sequence[View]) -> Table:
-    rows = []
-    for view in views:
-        better, worse = view.of(BETTER), view.of(WORSE)
-        first = "nothing shown"
-        if better:
-            first = f"{better[0].variant}: {view.difference(better[0])}{view.scale.unit}"
-        tone = BETTER if better else ""
-        none = len(view.compared) - len(better) - len(worse)
-        sums = [str(len(better)), str(len(worse)), str(none)]
-        way = "higher" if view.higher_is_better else "lower"
-        metric = f"{view.scale.label}, {way} is good"
-        rows.append([view.task, metric, view.about["baseline"], Cell(first, tone), *sums])
-    head = ["task", "metric", "baseline", "largest gain shown", BETTER, WORSE, "no difference"]
-    return Table("All tasks: gains shown, and how many activations got which verdict", head, rows)
 
 
 def _box(study: Study, view: View, views: Sequence[View]) -> Facts:

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 __all__ = ["OURS", "Row", "View", "count", "has", "is_ours", "learns", "of_task", "verdict_cell"]
-__all__ += ["views"]
+__all__ += ["sign", "views"]
 
 OURS = ("scaled sigmoid", "penalized tanh", "kaf")
+_SIGNS = {BETTER: "\N{BLACK UP-POINTING TRIANGLE} ", WORSE: "\N{BLACK DOWN-POINTING TRIANGLE} "}
 _LEARNED = ("penalized tanh, learned",)
 
 
@@ -124,11 +125,14 @@ def has(frame: DataFrame, column: str) -> bool:
     return column in frame and bool(frame[column].notna().any())
 
 
+def sign(verdict: str) -> str:
+    """What stands before a verdict, for those who see no colours."""
+    return _SIGNS.get(verdict, "")
+
+
 def verdict_cell(verdict: str) -> Cell:
-    """A verdict in a table, with a sign for those who see no colours."""
-    sign = {BETTER: "\N{BLACK UP-POINTING TRIANGLE} ", WORSE: "\N{BLACK DOWN-POINTING TRIANGLE} "}
-    tone = verdict if verdict in sign else ""
-    return Cell(sign.get(verdict, "") + (verdict or "baseline"), tone)
+    """A verdict in a table."""
+    return Cell(sign(verdict) + (verdict or "baseline"), verdict if verdict in _SIGNS else "")
 
 
 def is_ours(variant: str) -> bool:

@@ -50,6 +50,10 @@ class Scale:
         """A value without unit."""
         return self._write((x,))[0]
 
+    def signed(self, x: float) -> str:
+        """A difference without its interval."""
+        return self._write((x,), sign="+")[0]
+
     def interval(self, x: float, low: float, high: float) -> str:
         """`97.0 [95.6, 98.5]`."""
         return _bracketed(*self._write((x, low, high)))
