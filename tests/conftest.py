@@ -1,5 +1,6 @@
 """What every test process shares."""
 
+import gc
 import os
 
 import pytest
@@ -8,11 +9,12 @@ from hypothesis import HealthCheck, settings
 from support import accuracy
 from torch.utils._device import _device_constructors
 
+gc.disable()  # until all is imported and collected
 torch.manual_seed(0)
 _device_constructors()  # remembers torch.empty at first use, which some tests replace for a while
 
 _ANY = {"deadline": None, "suppress_health_check": list(HealthCheck)}
-settings.register_profile("fixed", max_examples=40, derandomize=True, database=None, **_ANY)
+settings.register_profile("fixed", max_examples=20, derandomize=True, database=None, **_ANY)
 settings.register_profile("long", max_examples=2000, print_blob=True, **_ANY)  # `make fuzz`
 settings.load_profile("fixed")
 
@@ -34,6 +36,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(skip)
+
+
+def pytest_collection_finish():
+    """What is there before the first test stays; to look through it again and again takes long."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""DTensor, DDP and FSDP2 on two gloo processes, started once for all of it."""
+"""DTensor, DDP and FSDP2 on two gloo processes; one test, since their start takes longest."""
 
 import os
 import subprocess
@@ -6,16 +6,12 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 TESTS = Path(__file__).parents[1]
 LIMIT_S = 300  # a hundred times what it takes on a machine that has nothing else to do
 
 
-@pytest.fixture(scope="module")
-def outputs(tmp_path_factory):
+def outputs(folder):
     """What each process wrote; one that hangs is ended, and its last line says where."""
-    folder = tmp_path_factory.mktemp("gloo")
     files = [(folder / f"rank{rank}.txt") for rank in range(2)]
     processes = []
     for rank, file in enumerate(files):
@@ -41,8 +37,8 @@ def outputs(tmp_path_factory):
     return texts
 
 
-@pytest.mark.parametrize("part", ["DTensor", "DDP", "FSDP2"])
-def test_two_processes(part, outputs):
+def test_two_processes(tmp_path):
     """Values, gradients and stepped parameters are those of the plain formula in one process."""
-    for text in outputs:
-        assert f"passed {part}\n" in text, text[-4000:]
+    for text in outputs(tmp_path):
+        for part in ("DTensor", "DDP", "FSDP2"):
+            assert f"passed {part}\n" in text, text[-4000:]

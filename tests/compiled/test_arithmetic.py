@@ -95,19 +95,10 @@ def test_every_tile_on_sm_90(pair):
     check(kernels(*pair, "sm_90"))
 
 
-@pytest.mark.parametrize("pair", TUNED, ids=ids)
-def test_the_smallest_and_the_largest_tile_on_sm_80(pair):
-    def size(kernel):
-        return (kernel.config.elements_per_thread * kernel.config.unroll, kernel.config.num_warps)
-
-    ordered = sorted(kernels(*pair, "sm_80"), key=size)
-    check([ordered[0], ordered[-1]])
-
-
-@pytest.mark.parametrize("arch", ["sm_90", "sm_80"])
 @pytest.mark.parametrize("pair", WARPS, ids=ids)
-def test_fewest_and_most_warps(pair, arch):
+def test_fewest_and_most_warps(pair):
     op, variant = pair
+    arch = "sm_90"
     default = default_config(op, variant, BFLOAT16, arch)
     rule = RULES[op, variant.direction, variant.dims.layout]
     same = [

@@ -9,10 +9,10 @@ import torch
 from support.counts import all_counted
 
 import triton_acts
-from triton_acts import _triton
+from triton_acts import _triton, gpus
 from triton_acts.tuning import golden, machine_code
 from triton_acts.tuning.golden_changes import improvements, regressions
-from triton_acts.tuning.inspect import default_config, hardware_of_arch
+from triton_acts.tuning.inspect import DTYPES, default_config, hardware_of_arch
 from triton_acts.tuning.registry import REGISTRY, RULES, OpSpec
 
 OPS = [op for op in REGISTRY if op in triton_acts.__all__]  # not what other tests add
@@ -65,6 +65,24 @@ def test_every_kernel_could_be_counted():
         for entry in table().values()
         if entry.counts is None or entry.counts.fp32_per_elt < 3
     ]
+
+
+def test_nothing_spills():
+    """No default config does, of any variant, in any dtype, on any architecture, but one."""
+    counts_of = golden.Table(table().values()).counts_of
+    found = {
+        (op, v.name, v.direction, v.layout, dtype, arch): counts_of(
+            op, v, dtype, arch, default_config(op, v, dtype, arch)
+        )
+        for op in OPS
+        for v in REGISTRY[op].variants
+        for dtype in DTYPES
+        for arch in gpus.architectures()
+    }
+    known = {key: counts for key, counts in found.items() if counts is not None}
+    assert len(known) > 1000
+    found = {key: counts.spill_bytes for key, counts in known.items() if counts.spill_bytes}
+    assert found == {("kaf", "d64", "forward", "innerN", torch.float32, "sm_80"): 16}
 
 
 def test_counts_of_every_candidate():

@@ -1,6 +1,5 @@
 """What the compiler makes of KAF's kernels, beside the kernel that everybody writes first."""
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import pytest
@@ -9,7 +8,6 @@ import triton
 import triton.language as tl
 from support.counts import all_counted, default_kernel
 
-from triton_acts import gpus
 from triton_acts.tuning import machine_code
 from triton_acts.tuning.compile import compile_plan
 from triton_acts.tuning.inspect import default_config
@@ -92,25 +90,3 @@ def test_the_naive_kernel():
     assert counts.mufu_per_elt == 20
     ours = all_counts()["d20", "forward", "inner1", torch.bfloat16]
     assert counts.instr_per_elt >= 3 * ours.instr_per_elt
-
-
-def test_nothing_spills():
-    """Every variant on sm_90; the main ones with 20 nodes on every architecture."""
-    jobs = [(v, torch.bfloat16, "sm_90") for v in VARIANTS]
-    jobs += [
-        (v, torch.bfloat16, arch)
-        for arch in gpus.architectures()
-        for v in VARIANTS
-        if v.name == "d20" and v.layout in ("inner1", "innerN")
-    ]
-
-    def spills(job):
-        v, dtype, arch = job
-        return machine_code.resources(compile_plan(plan_of(v, dtype, arch), arch)).spill_bytes
-
-    with ThreadPoolExecutor() as pool:
-        found = list(pool.map(spills, jobs))
-    wrong = [
-        (v.name, v.direction, v.layout, a) for (v, _, a), n in zip(jobs, found, strict=True) if n
-    ]
-    assert not wrong

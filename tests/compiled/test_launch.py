@@ -149,6 +149,8 @@ def test_per_channel(dtype, gpu):
         (1, 2048),
         (16,),
     ]
+    if dtype == torch.float32:  # whose size the binder treats alike
+        shapes = [(64, 48), (4, 6, 49), (4, 16, 64)]
     for shape, shared, misaligned in itertools.product(shapes, (False, True), (False, True)):
         numel = torch.Size(shape).numel()
         x = torch.randn(numel + 1, dtype=dtype)[int(misaligned) :][:numel].view(shape)

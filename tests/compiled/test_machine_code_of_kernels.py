@@ -1,6 +1,5 @@
 """Machine code of the kernels against what they promise."""
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import pytest
@@ -8,10 +7,8 @@ import torch
 from support.counts import all_counted, default_kernel
 
 import triton_acts
-from triton_acts import gpus
-from triton_acts.tuning import machine_code
 from triton_acts.tuning.compile import compile_plan
-from triton_acts.tuning.inspect import DTYPES, default_config
+from triton_acts.tuning.inspect import default_config
 from triton_acts.tuning.registry import REGISTRY
 
 BFLOAT16 = torch.bfloat16
@@ -80,24 +77,6 @@ SHIPPED = [p for p in VARIANTS if p[0] in triton_acts.__all__ and p[1].name != "
 def test_two_special_functions_an_element(pair):
     op, v = pair
     assert all_counts()[op, v.name, v.direction, v.layout].mufu_per_elt == 2
-
-
-def test_nothing_spills():
-    """Every variant and dtype on sm_90, every variant in bfloat16 on every architecture."""
-    jobs = [(op, v, dtype, "sm_90") for op, v in VARIANTS for dtype in DTYPES]
-    jobs += [(op, v, BFLOAT16, arch) for op, v in VARIANTS for arch in gpus.architectures()]
-
-    def spills(job):
-        return machine_code.resources(compiled_kernel(job)[1]).spill_bytes
-
-    with ThreadPoolExecutor() as pool:
-        found = list(pool.map(spills, jobs))
-    wrong = [
-        (v.name, v.direction, v.layout, str(dtype), arch, n)
-        for (_, v, dtype, arch), n in zip(jobs, found, strict=True)
-        if n
-    ]
-    assert not wrong
 
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90", "sm_120"])

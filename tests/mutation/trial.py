@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -93,6 +94,7 @@ def _run(checkout: Path, tests: Sequence[str], log: Path) -> None:
             os.dup2(file.fileno(), 2)
         os.chdir(checkout)
         sys.path[:0] = [str(checkout)]
+        gc.freeze()  # pytest collects garbage at its end, of a parent that has imported everything
         witness = _Witness()
         options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=line"]
         ended = pytest.main([*options, *tests], plugins=[witness])

@@ -76,7 +76,7 @@ def test_nothing_begins_that_would_end_too_late(minutes, cells, monkeypatch):
 
     def run_cell(task, variant, *_):
         now[0] += 20 * 60
-        return Cell("t", variant.name, {}, [], [{"test": 1.0}], [], [], 20 * 60.0)
+        return Cell("t", variant.name, {}, [], [{"test": 1.0}], [], [], 20 * 60.0, {})
 
     monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(runner, "run_cell", run_cell)
