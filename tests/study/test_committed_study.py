@@ -1,10 +1,15 @@
 """The study in docs/study: its report says what its records say, and names its machine."""
 
+import io
+
+import numpy
 import pytest
+from PIL import Image
 from support import study_page
 
 from triton_acts.study import Study
-from triton_acts.study.report import document
+from triton_acts.study.report import _panels, document
+from triton_acts.study.report._document import Picture
 from triton_acts.study.report._markdown import as_markdown
 
 FOLDER = study_page.FOLDER
@@ -50,3 +55,19 @@ def test_the_machine_is_named(study):
 def test_the_page_shows_the_study():
     text = study_page.PAGE.read_text(encoding="utf-8")
     assert f"<!-- study -->\n\n{study_page.section()}\n\n<!-- /study -->" in text
+
+
+def test_few_colours_leave_pale_areas_as_they_are(study, monkeypatch):
+    """The baseline's grey band is not to become the green of another activation."""
+    exact, quantize = [], Image.Image.quantize
+
+    def remembering(image, *args, **options):
+        exact.append(numpy.asarray(image, int))
+        return quantize(image, *args, **options)
+
+    monkeypatch.setattr(Image.Image, "quantize", remembering)
+    blocks = [block for section in document(study).sections for block in section.blocks]
+    pictures = {block.name: block for block in blocks if isinstance(block, Picture)}
+    drawn = _panels.png(pictures["04-defects-100-of-the-data-training"].draw)
+    away = numpy.abs(numpy.asarray(Image.open(io.BytesIO(drawn)).convert("RGB"), int) - exact[0])
+    assert (away.max(-1) > 8).mean() < 0.02

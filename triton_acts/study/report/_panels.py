@@ -155,7 +155,9 @@ def png(draw: Callable[[], Any]) -> bytes:
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # in a user's names
         draw().savefig(drawn, format="png", dpi=_DPI)
-    # maximum coverage: the median cut merges the colours of thin lines
-    few = Image.open(drawn).convert("RGB").quantize(_SHADES, Image.Quantize.MAXCOVERAGE)
+    # maximum coverage: the median cut merges the colours of thin lines; a step of k-means: without
+    # it large pale areas take the colour of others
+    every = Image.open(drawn).convert("RGB")
+    few = every.quantize(_SHADES, Image.Quantize.MAXCOVERAGE, kmeans=1)
     few.save(packed, format="png", optimize=True)
     return packed.getvalue()
