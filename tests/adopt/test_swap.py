@@ -245,6 +245,27 @@ def test_kaf_fitted_starts_from_what_it_replaces():
     assert model[2][1].alpha.dtype == torch.float64
 
 
+def test_kaf_fitted_reaches_as_far_as_the_example():
+    """As in a trained network without normalisation, whose numbers go far beyond KAF's grid."""
+    model = nn.Sequential(*(m for _ in range(3) for m in (nn.Linear(8, 8), nn.ReLU()))).double()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(2)
+    x = 4 * torch.randn(500, 8, dtype=torch.float64)
+    expected = model(x)
+    report = ta.swap(model, {nn.ReLU: "kaf_fitted"})
+    lost = (model(x) - expected).norm() / expected.norm()
+    assert lost > 0.5
+    report.undo()
+    report = ta.swap(model, {nn.ReLU: "kaf_fitted"}, example=x)
+    assert (model(x) - expected).norm() / expected.norm() < 0.1
+    assert all(row.module.dictionary.hi > 6 for row in report.replaced)
+    assert report.replaced[0].module.dictionary.lo == pytest.approx(model[0](x).min().item())
+    report.undo()
+    ta.swap(model, {nn.ReLU: "kaf_fitted"}, example=x / 1000)
+    assert (model[1].dictionary.lo, model[1].dictionary.hi) == (-3, 3)
+
+
 @pytest.mark.parametrize(
     ("replacements", "options", "error", "match"),
     [
@@ -282,6 +303,14 @@ def test_two_modules_with_hooks_of_their_own():
     model[1].register_forward_hook(print)
     with pytest.raises(ValueError, match="has hooks, and so has its replacement"):
         ta.swap(model, {nn.ReLU: given})
+
+
+@pytest.mark.parametrize(("kind", "where"), [(nn.GELU, None), (nn.ReLU, "encoder.*")])
+def test_nothing_to_replace_is_said(kind, where):
+    with pytest.warns(UserWarning, match=rf"the model has no {kind.__name__}.*print.model."):
+        report = ta.swap(network(), {kind: "kaf"}, where=where)
+    assert not report.replaced
+    assert not report.unreplaced
 
 
 def test_the_report_is_a_table():

@@ -115,7 +115,8 @@ def test_an_example_shows_what_the_source_does_not():
         def forward(self, x):
             return getattr(torch, "re" + "lu")(x) if x.sum() > 0 else x
 
-    assert not ta.swap(Hidden(), {nn.ReLU: nn.ELU}).unreplaced
+    with pytest.warns(UserWarning, match="nothing was replaced"):
+        assert not ta.swap(Hidden(), {nn.ReLU: nn.ELU}).unreplaced
     report = ta.swap(Hidden(), {nn.ReLU: nn.ELU}, example=torch.ones(3))
     assert [u.name for u in report.unreplaced] == ["relu"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -41,11 +42,13 @@ def channels_of_example(
 ) -> dict[nn.Module, set[Channels | None]]:
     """What each activation is given, None where its channels' dimension stays open.
 
-    That dimension is the one of the last layer before it, in the order of execution, that has as
-    many channels as the activation's input has there.
+    With the smallest and the largest finite number that reaches it. The dimension of its channels
+    is the one of the last layer before it, in the order of execution, that has as many channels as
+    the activation's input has there.
     """
     layers: list[tuple[Channels, int]] = []
     found: dict[nn.Module, set[Channels | None]] = {}
+    reaches: dict[nn.Module, tuple[float, float]] = {}
 
     def after_layer(module: nn.Module, _args: Any, output: Any) -> None:
         known = features_of(module)
@@ -55,6 +58,7 @@ def channels_of_example(
     def before_activation(module: nn.Module, args: Any, kwargs: Any) -> None:
         x = next(v for v in (*args, *kwargs.values()) if isinstance(v, Tensor))
         found.setdefault(module, set()).add(_channels(x, layers))
+        reaches[module] = _reach(x, reaches.get(module, (0.0, 0.0)))
 
     handles = []
     with _forward(model):
@@ -70,7 +74,10 @@ def channels_of_example(
         finally:
             for handle in handles:
                 handle.remove()
-    return found
+    return {
+        module: {one and replace(one, reach=reaches[module]) for one in all_}
+        for module, all_ in found.items()
+    }
 
 
 def functions_of_example(
@@ -149,6 +156,14 @@ def _run(model: nn.Module, example: object) -> Any:
             f"swap: the model failed on example ({type(error).__name__}: {error}); give a tensor, "
             f"a tuple of arguments or a dict of keywords that it takes"
         ) from error
+
+
+def _reach(x: Tensor, known: tuple[float, float]) -> tuple[float, float]:
+    x = x[x.isfinite()]
+    if not x.numel():
+        return known
+    lo, hi = (float(end) for end in torch.aminmax(x))
+    return min(lo, known[0]), max(hi, known[1])
 
 
 def _channels(x: Tensor, layers: list[tuple[Channels, int]]) -> Channels | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -14,15 +14,18 @@ from torch import nn
 from triton_acts.dictionary import KAF
 from triton_acts.pointwise import PenalizedTanh, ScaledSigmoid
 
+_BOUNDARY = 3.0  # of KAF where nothing else is known
+
 __all__ = ["POINTWISE", "Channels", "Replacement", "replacement"]
 
 
 @dataclass(frozen=True, order=True)
 class Channels:
-    """How many channels an activation's input has, and in which dimension."""
+    """How many channels an activation's input has, in which dimension, and how far it reaches."""
 
     count: int
     dim: int
+    reach: tuple[float, float] | None = field(default=None, compare=False)  # known by example
 
 
 class Replacement(NamedTuple):
@@ -62,7 +65,9 @@ def _kaf_fitted(old: nn.Module, channels: Channels | None) -> nn.Module:
     target = copy.deepcopy(old).to("cpu", torch.float64).requires_grad_(False)
     target._forward_hooks.clear()
     target._forward_pre_hooks.clear()
-    return KAF(channels.count, channel_dim=channels.dim, init=target)
+    lo, hi = channels.reach or (0.0, 0.0)
+    grid = (min(lo, -_BOUNDARY), max(hi, _BOUNDARY))
+    return KAF(channels.count, channel_dim=channels.dim, grid=grid, init=target)
 
 
 def _plain(kind: Callable[..., nn.Module], **options: Any) -> Replacement:

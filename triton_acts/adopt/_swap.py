@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -57,7 +58,8 @@ def swap(
         model: to change.
         replacements: by module type, what to put in place: a name ("scaled_sigmoid",
             "penalized_tanh", "penalized_tanh_learned", "penalized_tanh_per_channel", "kaf",
-            "kaf_fitted", which starts from the function it replaces); a module class or a
+            "kaf_fitted", which starts from the function it replaces: from -3 to 3, and with an
+            example as far as its numbers reach, beyond which it is 0); a module class or a
             functools.partial of one with keywords, such as `partial(ta.KAF, num_nodes=32)`; a
             module, which is copied for each use; or a function from the module (for a function, one
             that computes the same) to its replacement.
@@ -73,7 +75,8 @@ def swap(
             that the source does not, and the traced model is compared with the model on it.
 
     Returns:
-        What was replaced and what was not, with the reason; `undo()` takes it back.
+        What was replaced and what was not, with the reason; `undo()` takes it back. A warning says
+        so where there was nothing to replace.
 
     Raises:
         TypeError: an argument is not of the kinds above; a replacement is no module.
@@ -96,6 +99,8 @@ def swap(
     kept = [use for use in uses if new[use.old] is use.old]
     uses = [use for use in uses if new[use.old] is not use.old]
     unreplaced += [*left, *(Unreplaced(u.name, u.what, "the factory returned it") for u in kept)]
+    if not uses and not unreplaced:
+        _warn_of_nothing(built, where)
     report = SwapReport(
         model,
         replaced=[use.row(new[use.old]) for use in uses],
@@ -108,6 +113,16 @@ def swap(
         report._changes = put(model, uses, new)
         report.model = _result(model, uses, new, copy)
     return report
+
+
+def _warn_of_nothing(built: Mapping[Kind, Replacement], where: object) -> None:
+    names = ", ".join(kind.__name__ for kind in built)
+    chosen = "" if where is None else f" that where={where!r} chooses"
+    text = (
+        f"swap: nothing was replaced: the model has no {names}{chosen}, neither as a module nor as "
+        f"a function that its forwards call; print(model) shows its modules"
+    )
+    warnings.warn(text, UserWarning, stacklevel=3)
 
 
 def _checked(model: object, replacements: object) -> dict[Kind, Replacement]:
@@ -145,7 +160,7 @@ def _functions(
         if example is not None:
             calls |= functions_of_example(model, built, selected, example)
         names = {**calls, **error.calls}
-        reason = f"it is a call of a function, and {error}"
+        reason = f"it is a call of a function, and {error}; in its place, a module needs no trace"
         return None, [Unreplaced(name, what, reason) for name, what in names.items()]
     return (copy if copy and copy.sites else None), (copy.unreplaced if copy else [])
 
