@@ -45,17 +45,15 @@ def _gpus(model: torch.nn.Module, batch: Any) -> list[int]:
 @contextmanager
 def _buffers_kept(model: torch.nn.Module) -> Iterator[None]:
     """Puts every buffer back, as the same tensor with the same values."""
-    kept = [
-        (module._buffers, name, buffer, buffer.clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
+    own = [(module._buffers, dict(module._buffers)) for module in model.modules()]
+    values = [(b, b.clone()) for _, known in own for b in known.values() if b is not None]
     try:
         yield
     finally:
-        for buffers, name, buffer, values in kept:
-            buffers[name] = buffer
+        for buffers, known in own:
+            buffers.clear()
+            buffers.update(known)
+        for buffer, value in values:
             # by value: native batch_norm counts no version of what it writes
-            if not torch.equal(buffer, values):
-                buffer.copy_(values)
+            if not torch.equal(buffer, value):
+                buffer.copy_(value)

@@ -198,3 +198,20 @@ def test_in_front_of_a_normalisation_the_function_stays():
     expected = model(x())
     lsuv_(model, x(), orthogonal=False)
     torch.testing.assert_close(model(x()), expected)
+
+
+def test_a_cache_that_the_forward_fills_is_empty_again():
+    class Cached(torch.nn.Linear):
+        def __init__(self):
+            super().__init__(4, 4)
+            self.register_buffer("cache", None)
+
+        def forward(self, x):
+            self.cache = x.detach()
+            self.register_buffer("late", x.sum())
+            return super().forward(x)
+
+    model = Cached()
+    init.lsuv_(model, torch.randn(8, 4))
+    assert model.cache is None
+    assert {*model.state_dict()} == {"weight", "bias"}

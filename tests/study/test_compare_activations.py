@@ -195,7 +195,9 @@ def test_finished_activations_are_not_run_again(tmp_path):
 def test_another_protocol_needs_another_folder(tmp_path):
     compare(make_model, data, PAIR, folder=tmp_path, **SMALL)
     before = {file: file.read_bytes() for file in tmp_path.rglob("*.json")}
-    with pytest.raises(ValueError, match="another protocol; choose another folder"):
+    with pytest.raises(
+        ValueError, match=r"seeds \(\[1, 2\], now \[1, 2, 3\]\); choose another folder"
+    ):
         compare(make_model, data, PAIR, folder=tmp_path, **dict(SMALL, seeds=3))
     assert before == {file: file.read_bytes() for file in tmp_path.rglob("*.json")}
 

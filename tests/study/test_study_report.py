@@ -61,15 +61,15 @@ def test_verdicts_agree_with_their_intervals_in_both_formats(higher):
         table = rows[start + 1 : start + 5 + (rows[start + 1][0] == "---")]
         verdicts = {}
         for row in table:
-            if "[" not in row[2]:
+            if "[" not in row[3]:
                 continue
-            middle, low, high = parsed(row[2])
+            middle, low, high = parsed(row[3])
             assert low <= middle <= high
             right = "no difference shown"
             if low > 0 or high < 0:
                 right = "better" if (middle > 0) == higher else "worse"
-            assert row[3].lstrip("▲▼ ") == right
-            verdicts[row[0]] = row[3]
+            assert row[4].lstrip("▲▼ ") == right
+            verdicts[row[0]] = row[4]
         seen.append(verdicts)
     assert seen[0] == seen[1]
     good, bad = ("up", "down") if higher else ("down", "up")
@@ -173,7 +173,7 @@ def test_a_table_says_what_training_left_behind():
     made.curves.loc[made.curves["epoch"] == 2, ["weight_norm", "saturation"]] = 6.0, 0.5
     section = next(s for s in document(made).sections if s.title == "Training")
     (table,) = (block for block in section.blocks if isinstance(block, Table))
-    assert table.rows == [["relu", "6", "2", "50", "0", "0", "0.2"]]
+    assert table.rows == [["relu", "4", "6", "2", "50", "0", "0", "0.2"]]
 
 
 def titles(made):
@@ -204,7 +204,7 @@ def test_without_the_baseline_nothing_is_compared():
     made = study({"mine": RUNS}, baseline="tanh")
     assert "Not tested: the baseline tanh was not run" in sheet(made)["mine"]["Gain"]
     rows = [row for row in markdown_rows(texts(document(made))[0]) if row[0] == "up"]
-    assert rows[0][2:5] == ["", "not compared", ""]
+    assert rows[0][3:6] == ["", "not compared", ""]
 
 
 def test_numbers_that_are_none_are_words():
@@ -215,10 +215,10 @@ def test_numbers_that_are_none_are_words():
     made.choices["options"] = math.nan  # as read from a file
     markdown, page = texts(document(made))
     assert not re.search(r"\b(nan|inf)\b", markdown + page, re.IGNORECASE)
-    rows = {row[0]: row for row in markdown_rows(markdown) if len(row) == 11}
-    assert rows["same"][5] == "not reached"
-    assert rows["up"][7] == "no value"
-    assert rows["down"][7] == "infinite"
+    rows = {row[0]: row for row in markdown_rows(markdown) if len(row) == 12}
+    assert rows["same"][6] == "not reached"
+    assert rows["up"][8] == "no value"
+    assert rows["down"][8] == "infinite"
     assert steps(None) == "no target"
     assert number(-1234567.0) == "\N{MINUS SIGN}1,234,567"
 
@@ -226,9 +226,14 @@ def test_numbers_that_are_none_are_words():
 def test_a_baseline_that_learns_nothing_sets_no_target():
     made = study({"mine": RUNS})
     made.curves.loc[made.curves["variant"] == "relu", "validation"] = 0.1
+    made.runs.loc[made.runs["variant"] == "relu", "validation"] = 0.1
     made.curves.loc[made.curves["epoch"] == 0, "validation"] = 0.1
-    rows = [row for row in markdown_rows(texts(document(made))[0]) if len(row) == 11]
-    assert {row[5] for row in rows[2:]} == {"no target"}
+    rows = [row for row in markdown_rows(texts(document(made))[0]) if len(row) == 12]
+    assert {row[6] for row in rows[2:]} == {"no target"}
+    box = sheet(made)["mine"]
+    assert "relu learns nothing here" in box["Risk"]
+    assert "gained" not in box["Cost"]
+    assert "learns nothing" not in sheet(study({"mine": RUNS}))["mine"]["Risk"]
 
 
 def test_choices_at_the_edge_are_marked():

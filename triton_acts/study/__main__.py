@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ._compare import run_study, task_of
+from ._compare import check_settings, run_study, task_of
 from ._packages import need
 from ._runner import load_module
 from ._study import Study
@@ -108,6 +108,7 @@ def _tasks(args: argparse.Namespace) -> list[Task]:
     if missing:
         raise ValueError(f"{args.file} has no {' and no '.join(missing)}")
     settings: dict[str, Any] = {"name": args.file.stem, **getattr(module, "settings", {})}
+    check_settings(settings)
     task = task_of(module.make_model, module.data, **settings)
     return [replace(task, variants=_defaults(task)) if args.quick else task]
 

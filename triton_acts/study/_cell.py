@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,11 @@ def run_cell(
     its other options at these. Ties go to what comes first.
     """
     begin, tried = time.monotonic(), list[tuple[Choice, Run]]()
+    without_test = data._replace(test=data.validation)  # what is not there cannot choose
 
     def attempt(choice: Choice) -> float:
         note(f"{task.name}, {variant.name}: trying {_text(choice)}")
-        run = train(task, variant, choice, SELECTION_SEED, data)
+        run = train(task, variant, choice, SELECTION_SEED, without_test)
         tried.append((choice, run))
         return math.nan if run.diverged else run.validation
 
@@ -120,8 +122,25 @@ def _text(choice: Choice) -> str:
 
 
 def options_text(options: Mapping[str, Any]) -> str:
-    """Keyword arguments as a reader would write them."""
-    return ", ".join(f"{k}={getattr(v, '__name__', v)}" for k, v in options.items())
+    """Keyword arguments as a reader would write them.
+
+    Raises:
+        ValueError: a value has no text that is its own, and the same in every process.
+    """
+    return ", ".join(f"{name}={_word(name, value)}" for name, value in options.items())
+
+
+def _word(name: str, value: object) -> str:
+    if isinstance(value, partial):
+        given = [*map(str, value.args), *(f"{k}={v}" for k, v in value.keywords.items())]
+        return f"{_word(name, value.func)}({', '.join(given)})"
+    word = str(getattr(value, "__name__", value))
+    if word == "<lambda>" or " at 0x" in word:
+        raise ValueError(
+            f"option {name}={value!r} has no name by which records could tell it from others; give "
+            f"a named function, a number or a string"
+        )
+    return word
 
 
 def save(cell: Cell, file: Path) -> None:

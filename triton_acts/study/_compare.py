@@ -6,9 +6,11 @@ import hashlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from ._metrics import Metric
@@ -21,7 +23,7 @@ from ._task import Task, checked_data, checked_metric, fingerprint
 from ._training import INITS
 from ._variants import Activation, Variant, checked_variants
 
-__all__ = ["compare", "run_study", "task_of"]
+__all__ = ["check_settings", "compare", "run_study", "task_of"]
 
 _ALPHA = 0.05
 
@@ -67,7 +69,8 @@ def compare(
         **settings: baseline (name of a variant; without it "relu", or the first where there is
             none), name (of the task, "task"), batch_size (64), optimizer ("sgd", with momentum 0.9,
             or "adam"; both with a cosine decay to 0), learning_rates ((0.01, 0.03, 0.1)) and inits
-            (("xavier", "gain")), of which the best is chosen, clip (largest norm of the gradient,
+            (("xavier", "gain")), of which the best is chosen, search ("grid", or "optuna", which
+            proposes the activations' own options), clip (largest norm of the gradient,
             None) and also (further metrics of the test set, by name). Of inits, "xavier" draws the
             weights of linear and convolution layers with gain 1, "gain" with the activation's own,
             and "default" leaves them as make_model made them, as a pretrained model needs.
@@ -80,10 +83,11 @@ def compare(
             setting is unknown.
         ValueError: an unknown name; fewer than two seeds or variants; a folder of another protocol;
             a function returns other data in another process.
-        ImportError: pandas or SciPy is missing.
+        ImportError: pandas or SciPy is missing, or Optuna for a search by it.
 
     Source of the protocol's parts: Student's paired interval; Holm 1979 (Scand. J. Statist. 6).
     """
+    check_settings(settings)
     task = task_of(make_model, data, variants, metric=metric, budget=budget, **settings)
     return run_study(
         [task],
@@ -93,6 +97,14 @@ def compare(
         folder=Path(folder) if folder is not None else None,
         quiet=quiet,
     )
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """TypeError for a setting that `task_of` does not know."""
+    known = [name for name in signature(task_of).parameters if name not in ("make_model", "data")]
+    unknown = [name for name in settings if name not in known]
+    if unknown:
+        raise TypeError(f"unknown settings {unknown}; there are {known} (budget is in epochs)")
 
 
 def task_of(
@@ -153,7 +165,7 @@ def task_of(
         clip=clip,
         baseline=base,
         variants=found,
-        also=dict(also or {}),
+        also={key: checked_metric(value) for key, value in (also or {}).items()},
     )
 
 
@@ -185,6 +197,7 @@ def run_study(
     _check(tasks, seeds)
     data_of.cache_clear()  # a function may return other data than in an earlier study
     fingerprints = {t.name: fingerprint(data_of(t.data)) for t in tasks}  # its errors show here
+    _try_models(tasks)
     fixed = protocol(tasks, seeds, _ALPHA, fingerprints)
     todo = units(tasks, fingerprints)
     if file is not None:
@@ -203,6 +216,26 @@ def run_study(
     )
     dropped = [(unit.task.name, unit.variant.name) for unit in left]
     return Study.of(cells, fixed, dropped)
+
+
+def _try_models(tasks: Sequence[Task]) -> None:
+    """ValueError for a model that does not take its data; better now than after the first cell."""
+    for task in tasks:
+        x = data_of(task.data).train.x[:2]
+        for variant in task.variants:
+            if not variant.options:
+                raise ValueError(
+                    f"{variant.name}: options is empty; an activation without any has ({{}},)"
+                )
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                try:
+                    task.make_model(Activation(variant, variant.options[0])).eval()(x)
+                except Exception as error:
+                    raise ValueError(
+                        f"{task.name}: the model with {variant.name!r} fails on two training "
+                        f"examples ({type(error).__name__}: {error}); does make_model give "
+                        f"activation() the number of channels that reach it?"
+                    ) from error
 
 
 def _check_files(folder: Path, todo: Sequence[Unit]) -> None:

@@ -20,13 +20,11 @@ class Metric:
         name: what reports call it.
         function: from outputs and targets of a whole set to a float.
         higher_is_better: which way is good.
-        unit: for axes, e.g. "share".
     """
 
     name: str
     function: Callable[[Tensor, Tensor], float]
     higher_is_better: bool = True
-    unit: str = ""
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> float:
         """The figure."""

@@ -66,6 +66,7 @@ def protocol(
 
 
 def _task(task: Task) -> dict[str, Any]:
+    searched = task.search != "grid"
     return {
         "metric": task.metric.name,
         "higher_is_better": task.metric.higher_is_better,
@@ -80,7 +81,7 @@ def _task(task: Task) -> dict[str, Any]:
         "also": {name: metric.higher_is_better for name, metric in task.also.items()},
         "about": task.about,
         "variants": {v.name: [options_text(o) for o in v.options] for v in task.variants},
-    }
+    } | ({"ranges": {v.name: dict(v.ranges) for v in task.variants}} if searched else {})
 
 
 def keep_protocol(folder: Path, fixed: dict[str, Any]) -> None:
@@ -95,11 +96,31 @@ def keep_protocol(folder: Path, fixed: dict[str, Any]) -> None:
         if file.read_text(encoding="utf-8") == text:
             return
         raise ValueError(
-            f"{folder} holds runs of another protocol; choose another folder, or delete it to "
-            f"begin anew. Other data and an edited task file are another protocol, too"
+            f"{folder} holds runs of another protocol, which differs in "
+            f"{_differences(json.loads(file.read_text(encoding='utf-8')), fixed)}; choose another "
+            f"folder (--out), or delete this one to begin anew. Other data and an edited task file "
+            f"are another protocol, too"
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_text(file, text)
+
+
+def _differences(old: object, new: object, name: str = "") -> str:
+    """Where two protocols differ, as `seeds ([1, 2], now [1, 2, 3])`."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return f"{name} ({_short(old)}, now {_short(new)})" if old != new else ""
+    found = [
+        _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+        for key in dict.fromkeys([*old, *new])
+    ]
+    found = [text for text in found if text]
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return ", ".join(found[:3]) + more
+
+
+def _short(value: object) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def cell_file(folder: Path, task: str, variant: str) -> Path:

@@ -158,7 +158,7 @@ def _data(unit: Unit) -> Data:
 
 @functools.lru_cache(maxsize=2)
 def data_of(make: Callable[[], Data]) -> Data:
-    """A task's data, made once a process."""
+    """A task's data, kept for the next cell where the function is the same object."""
     return checked_data(make())
 
 

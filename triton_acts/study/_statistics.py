@@ -15,6 +15,7 @@ from dataclasses import dataclass
 __all__ = ["Comparison", "compare_paired", "mean_interval"]
 
 BETTER, WORSE, UNKNOWN = "better", "worse", "no difference shown"
+_ROUNDING = 1e-12  # differences of shares such as k/360 that are equal but for rounding
 _POWER = 0.8
 
 
@@ -85,7 +86,10 @@ def _differences(name: str, values: Sequence[float], baseline: Sequence[float]) 
         )
     if not all(map(math.isfinite, (*values, *baseline))):
         raise ValueError(f"{name}: every value must be finite, got {[*values]} and {[*baseline]}")
-    return [v - b for v, b in zip(values, baseline, strict=True)]
+    found = [v - b for v, b in zip(values, baseline, strict=True)]
+    if max(found) - min(found) <= _ROUNDING * max(map(abs, (*values, *baseline))):
+        return [found[0]] * len(found)
+    return found
 
 
 def _holm(p_values: Mapping[str, float], alpha: float) -> dict[str, float]:
@@ -130,8 +134,9 @@ def _mean(values: Sequence[float]) -> float:
 
 def _error(values: Sequence[float]) -> float:
     """Standard error of the mean."""
-    mean = _mean(values)
-    n = len(values)
+    if max(values) == min(values):
+        return 0.0
+    mean, n = _mean(values), len(values)
     return math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n * (n - 1)))
 
 

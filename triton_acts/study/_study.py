@@ -77,20 +77,26 @@ class Study:
         """A row per task and variant: its mean, and its paired difference from the baseline.
 
         'better' or 'worse' = the interval after Holm's correction excludes 0; the family is the
-        task's variants. Costs are medians over the seeds.
+        task's variants. Costs are medians over the seeds that did not diverge, if any.
 
         Args:
             metric: "test", or "also: NAME" for one of a task's further metrics, for which
                 `higher_is_better` is that of the name's metric.
 
         Returns:
-            Columns task, variant, seeds, mean, low, high, difference, difference_low,
-            difference_high, level, p, detectable, verdict, diverged, steps_to_target, and the
-            costs parameters, epoch_s, inference_us, saved_mib. The baseline's own row, and rows of
-            a task without its baseline, have no difference.
+            Columns task, variant, seeds, mean, low, high, worst (of the seeds), difference,
+            difference_low, difference_high, level, p, detectable, verdict, diverged,
+            steps_to_target, and the costs parameters, epoch_s, inference_us, saved_mib. The
+            baseline's own row, and rows of a task without its baseline, have no difference.
+
+        Raises:
+            ValueError: no task has this metric.
         """
         import pandas
 
+        if metric not in self.runs and len(self.runs):
+            known = [m for m in self.runs if m == "test" or str(m).startswith("also: ")]
+            raise ValueError(f"verdicts: there is no metric {metric!r}; there are {known}")
         rows = []
         for name, task in self.protocol["tasks"].items():
             runs = self.runs[self.runs["task"] == name]
@@ -101,14 +107,14 @@ class Study:
                 for v, group in runs.groupby("variant", sort=False)
             }
             values = {v: group[metric].tolist() for v, group in by.items()}
-            base = task["baseline"]
+            base, better_up = task["baseline"], self.higher_is_better(name, metric)
             compared = {}
             if base in values:
                 others = {v: x for v, x in values.items() if v != base}
                 compared = compare_paired(
                     values[base],
                     others,
-                    higher_is_better=self.higher_is_better(name, metric),
+                    higher_is_better=better_up,
                     alpha=self.protocol["alpha"],
                 )
             steps = self.steps_to_target(name)
@@ -116,6 +122,7 @@ class Study:
                 mean, low, high = mean_interval(values[variant], self.protocol["alpha"])
                 row: dict[str, Any] = {"task": name, "variant": variant, "seeds": len(group)}
                 row |= {"mean": mean, "low": low, "high": high}
+                row |= {"worst": min(values[variant]) if better_up else max(values[variant])}
                 if variant in compared:
                     found = asdict(compared[variant])
                     row |= {
@@ -126,7 +133,8 @@ class Study:
                     row |= {k: found[k] for k in ("level", "p", "detectable", "verdict")}
                 row |= {"diverged": int(group["diverged"].sum())}
                 row |= {"steps_to_target": steps.get(variant)}
-                rows.append(row | {cost: float(group[cost].median()) for cost in _COSTS})
+                whole = group if group["diverged"].all() else group[~group["diverged"]]
+                rows.append(row | {cost: float(whole[cost].median()) for cost in _COSTS})
         return pandas.DataFrame(rows, columns=None if rows else ["task", "variant"])
 
     def higher_is_better(self, task: str, metric: str = "test") -> bool:
@@ -145,8 +153,9 @@ class Study:
         """
         base = self.protocol["tasks"][task]["baseline"]
         curves = self.curves[self.curves["task"] == task]
-        final = curves[curves["variant"] == base].groupby("seed")["validation"].last()
-        if not len(final):
+        runs = self.runs[self.runs["task"] == task]
+        final = runs[runs["variant"] == base]["validation"]  # of a diverged run a constant answer's
+        if not len(final) or not len(curves):
             return {}
         target, found = float(final.median()), {}
         for variant, group in curves.groupby("variant", sort=False):

@@ -117,12 +117,9 @@ def checked_data(data: object) -> Data:
         TypeError: anything else.
         ValueError: a set is empty, or x and y differ in length.
     """
-    if isinstance(data, Sequence) and [len(p) for p in data if isinstance(p, (tuple, list))] == [
-        2,
-        2,
-        2,
-    ]:
-        train, validation, test = (Pair(*pair) for pair in data)
+    pairs = data if isinstance(data, Sequence) and len(data) == 3 else ()
+    if pairs and all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
+        train, validation, test = (Pair(*pair) for pair in pairs)
     else:
         raise TypeError(
             f"data must be three pairs (x, y), for training, validation and test, got "
@@ -134,6 +131,8 @@ def checked_data(data: object) -> Data:
                 f"data: {name} must be a pair of tensors, got {type(x).__name__} and "
                 f"{type(y).__name__}"
             )
+        if not x.ndim or not y.ndim:
+            raise ValueError(f"data: {name} is one number; examples run along dimension 0")
         if len(x) != len(y) or not len(x):
             raise ValueError(f"data: {name} has {len(x)} inputs and {len(y)} targets")
     return Data(train, validation, test)
@@ -147,7 +146,7 @@ def checked_metric(metric: str | Metric) -> Metric:
     """
     if isinstance(metric, Metric):
         return metric
-    if metric not in METRICS:
+    if not isinstance(metric, str) or metric not in METRICS:
         raise ValueError(
             f"metric: {metric!r} is unknown; there are {[*METRICS]}, or give a "
             f"triton_acts.study.Metric"

@@ -50,7 +50,7 @@ class Run:
         also: the task's further metrics, on the test set, by name.
         diverged: whether a loss was not finite, which ends a run.
         parameters: how many numbers are trained.
-        epoch_s: median time of an epoch in s, without evaluation.
+        epoch_s: median time of a whole epoch in s, without evaluation; NaN if there is none.
         inference_us: time of a test example in us.
         saved_mib: what the forward pass of a batch keeps for backward, without parameters.
         curve: a row an epoch, the untrained model first.
@@ -72,7 +72,7 @@ class Run:
 def train(task: Task, variant: Variant, choice: Choice, seed: int, data: Data) -> Run:
     """Trains a fresh model for the task's budget; the same seed gives the same batches to all."""
     used = Used(Activation(variant, choice.options))
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):  # a GPU's own state is seeded, and not put back
         torch.manual_seed(seed)
         model = task.make_model(used)
         torch.manual_seed(seed)  # the same draws for all, whatever the activation itself has drawn
@@ -117,9 +117,9 @@ def _train(
                 break
             schedule.step()
             step, total = step + 1, total + value * len(batch)
-        seconds.append(time.perf_counter() - begin)
         if diverged:
             break
+        seconds.append(time.perf_counter() - begin)
         layers += [{"epoch": epoch, **row} for row in observer.gradient_norms()]
         mean = total / len(data.train.x)
         curve.append({"epoch": epoch, "step": step, "loss": mean})
@@ -138,7 +138,7 @@ def _train(
         },
         diverged=diverged,
         parameters=sum(p.numel() for p in model.parameters()),
-        epoch_s=sorted(seconds)[len(seconds) // 2],
+        epoch_s=sorted(seconds)[len(seconds) // 2] if seconds else math.nan,
         inference_us=inference * 1e6,
         saved_mib=saved_mib,
         curve=curve,
@@ -166,7 +166,9 @@ def _step(task: Task, model: nn.Module, optimizer: torch.optim.Optimizer, batch:
 
 def _seen(task: Task, model: nn.Module, data: Data, observer: Observer) -> dict[str, float]:
     outputs = _outputs(model, data.validation.x)
-    return {"validation": task.metric(outputs, data.validation.y)} | observer.observe()
+    finite = bool(outputs.isfinite().all())  # a metric need not take anything else
+    validation = task.metric(outputs, data.validation.y) if finite else math.nan
+    return {"validation": validation} | observer.observe()
 
 
 def _outputs(model: nn.Module, x: Tensor) -> Tensor:
@@ -197,5 +199,5 @@ def _constant(targets: Tensor, like: Tensor, n: int) -> Tensor:
         same = targets.mean(0, keepdim=True).expand(n, *targets.shape[1:])
         return same.reshape(n, *like.shape[1:])  # as a metric for this model's outputs expects
     row = like.new_zeros(like.shape[1:])
-    row[targets.mode().values] = 1.0
+    row[targets.flatten().mode().values] = 1.0
     return row.expand(n, *like.shape[1:])

@@ -167,6 +167,7 @@ def _variant(value: object) -> Variant:
             f"variants: each must be a name or a Variant, got {value!r}; a mapping from names "
             f"takes factories"
         )
-    if value not in VARIANTS:
+    name = value.replace("_", " ")  # as `swap` calls some of them
+    if name not in VARIANTS:
         raise ValueError(f"variants: {value!r} is unknown; there are {[*VARIANTS]}")
-    return VARIANTS[value]
+    return VARIANTS[name]

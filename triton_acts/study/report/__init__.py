@@ -51,6 +51,9 @@ def write_report(study: Study, folder: Path) -> list[Path]:
     files = [folder / "study.md", folder / "study.html"]
     write_text(files[0], as_markdown(found))
     write_text(files[1], as_html(found, drawn))
+    for old in figures.glob("[0-9][0-9]-*.png"):  # of tasks that are not in the study any more
+        if old.stem not in drawn:
+            old.unlink()
     for name, content in drawn.items():
         files.append(figures / f"{name}.png")
         files[-1].write_bytes(content)

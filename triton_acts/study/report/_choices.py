@@ -9,7 +9,7 @@ from triton_acts.study._study import Study
 
 from ._document import Cell, Table
 from ._view import View, of_task
-from ._words import Scale, number, options_text
+from ._words import Scale, number, short_options
 
 __all__ = ["choice_tables", "rate_sensitivity"]
 
@@ -27,9 +27,9 @@ def rate_sensitivity(study: Study, view: View, variant: str) -> list[str]:
     if len(found) < 2:
         return []
     low, high = min(found.values()), max(found.values())
-    words = _range(view.scale, low, high)
+    words = f"between {view.scale.value(low)} and {view.scale.value(high)}"
     rates = f"{min(found):g} to {max(found):g}"
-    return [f"Over learning rates {rates} its validation {view.scale.label} went from {words}."]
+    return [f"Over learning rates {rates} its validation {view.scale.label} lay {words}."]
 
 
 def _table(study: Study, view: View) -> Table:
@@ -42,7 +42,7 @@ def _table(study: Study, view: View) -> Table:
         edges += _option_edges(options, view.about["variants"].get(variant, []))
         rate = f"{record['learning_rate']:g}"
         warning = Cell(", ".join(filter(None, edges)), "edge")
-        rows.append([variant, rate, str(record["init"]), options_text(options), span, warning])
+        rows.append([variant, rate, str(record["init"]), short_options(options), span, warning])
     return Table(f"Choices, {view.task}", [*_HEAD, "at the edge of its grid"], rows)
 
 

@@ -25,7 +25,7 @@ _LEGEND = (
     "pre-activations at which the derivative is below 0.05 in magnitude, as in saturation or on "
     "ReLU's negative side. Dead: the share of channels without any derivative above 0.001. "
     "Gradient norms are those of an epoch's last step, after clipping where a task clips, and the "
-    "median over the seeds."
+    "median over the seeds. A seed that diverged is part of all of this until it did."
 )
 _QUANTITIES = {
     "validation": "",  # the metric's own name
@@ -122,7 +122,8 @@ def _fill(
     base = Line(view.about["baseline"], BLACK, ":")
     for ax, (_, group) in zip(row, columns, strict=True):
         lines = [line for line in (base, *group) if line.variant in by]
-        for variant in by.keys() - {line.variant for line in lines}:
+        shown = {line.variant for line in lines}
+        for variant in (name for name in by if name not in shown):
             draw(ax, None, by[variant])
         for line in lines:
             draw(ax, line, by[line.variant])

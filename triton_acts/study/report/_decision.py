@@ -12,7 +12,7 @@ from ._choices import rate_sensitivity
 from ._document import Block, Facts, Section, Text
 from ._overview import overview
 from ._view import Row, View, count, of_task
-from ._words import listed, number, options_text, plural, times
+from ._words import listed, number, plural, short_options, times
 
 __all__ = ["decision_sheet"]
 
@@ -69,7 +69,7 @@ def _choice(study: Study, task: str, variant: str) -> str:
     choices = of_task(study.choices, task)
     row = choices[choices["variant"] == variant].iloc[0]
     words = [f"learning rate {row['learning_rate']:g}", f"initialisation '{row['init']}'"]
-    return ", ".join(filter(None, [*words, options_text(row["options"])]))
+    return ", ".join(filter(None, [*words, short_options(row["options"])]))
 
 
 def _gain(view: View, better: Sequence[Row], base: Row) -> str:
@@ -113,7 +113,7 @@ def _cost(view: View, row: Row, base: Row) -> str:
     ):
         text = f"{what} {number(value)} instead of {number(reference)} {of}"
         text += f" ({times(value, reference)})"
-        if value > reference and gained > 0:
+        if value > reference and gained > 0 and base.steps_to_target != 0:
             text += f", {number((value - reference) / gained, 2)} for each {unit} gained"
         parts.append(text)
     parts.append(f"parameters {count(row.parameters)} instead of {count(base.parameters)}")
@@ -137,6 +137,11 @@ def _risks(study: Study, view: View, views: Sequence[View]) -> list[str]:
         runs = sum(row.diverged for row in view.rows)
         lost = f"{plural(runs, 'run')} of all activations" if runs else "No run"
         found.append(f"{lost} diverged.")
+    if view.baseline is not None and view.baseline.steps_to_target == 0:
+        found.append(
+            f"{view.about['baseline']} learns nothing here: whatever trains at all is better, and "
+            f"no difference from it may mean that an activation learns nothing, either."
+        )
     worse = [row.variant for row in view.of(WORSE)]
     if worse:
         found.append(f"Worse than the baseline here: {listed(worse)}.")
@@ -176,7 +181,10 @@ def _elsewhere(view: View, row: Row, views: Sequence[View]) -> list[str]:
 def _next_step(view: View, better: Sequence[Row]) -> str:
     base = view.about["baseline"]
     if not better:
-        return f"Keep {base}. More seeds, or a task that is harder, would show smaller differences."
+        return (
+            f"Keep {base}, as far as this shows. More seeds and longer training would show smaller "
+            f"differences."
+        )
     few = better[0].seeds < _FEW_SEEDS
     first = f"Repeat this with at least {_FEW_SEEDS} seeds, then run" if few else "Run"
     return (

@@ -17,6 +17,7 @@ __all__ = ["endings_table"]
 
 _HEAD = [
     "activation",
+    "seeds",
     "weight norm",
     "times that at the start",
     "flat (%)",
@@ -35,6 +36,7 @@ def endings_table(study: Study, view: View) -> Table:
         last = curve[curve["epoch"] == curve["epoch"].max()].median(numeric_only=True)
         row = [
             str(name),
+            f"{(curve['epoch'] == curve['epoch'].max()).sum()}",
             number(last["weight_norm"]),
             number(last["weight_norm"] / first["weight_norm"]),
             number(100 * last["saturation"]),

@@ -13,7 +13,7 @@ from triton_acts.study._study import Study
 from ._document import Block, Cell, Picture, Section, Table, Text
 from ._panels import BLACK, GREY, groups, key, label, panels
 from ._view import Row, View, of_task, verdict_cell, views
-from ._words import scale_of
+from ._words import plural, scale_of
 
 __all__ = ["also_section", "norm_section"]
 
@@ -34,7 +34,8 @@ def also_section(study: Study, main: Sequence[View]) -> Section:
         return Section("Further metrics", [])
     text = (
         "On the test set, with intervals and verdicts as above; a metric's activations are a "
-        "family of their own in Holm's correction."
+        "family of their own in Holm's correction. A diverged run answers the same to everything: "
+        "it raises no false alarm, and misses everything."
     )
     blocks: list[Block] = [Text(text)]
     by_share: dict[str, dict[int, View]] = {}
@@ -60,7 +61,8 @@ def _also_table(view: View, metrics: Sequence[View]) -> Table:
         head += [f"{metric.scale.label}, {way} is good", "difference", "verdict"]
         for line, row in zip(cells, metric.rows, strict=True):
             difference = metric.difference(row) if row.verdict else ""
-            line += [metric.mean(row), difference, verdict_cell(row.verdict)]
+            lost = f", {plural(row.diverged, 'seed')} diverged" if row.diverged else ""
+            line += [metric.mean(row) + lost, difference, verdict_cell(row.verdict)]
     return Table(view.task, head, cells)
 
 

@@ -86,11 +86,29 @@ def limits_section(study: Study) -> Section:
         "normal; with few seeds or with runs that fail now and then this is a rough assumption.",
         "Holm's correction covers the activations of a task, not all tasks together: of many "
         "tasks, one may show a difference that is none.",
+        *_shared(study),
         f"Times come from a CPU with {cores} cores, several runs at once and perhaps other work "
         "beside them. They tell large ratios, not small ones, and nothing about a GPU. Memory "
         "is that of the operators that ran there, too; on a GPU, kernels may keep less.",
     ]
     return Section("Limits", [Items(limits)])
+
+
+def _shared(study: Study) -> list[str]:
+    """Tasks whose figures are not independent, since some of their runs are the same."""
+    if not len(study.runs):
+        return []
+    values = study.runs.groupby(["task", "variant"])["test"].agg(tuple)
+    same: dict[tuple[object, ...], set[str]] = {}
+    for (task, variant), runs in values.items():
+        if len(set(runs)) > 1:  # a constant answer is the same anywhere
+            same.setdefault((variant, runs), set()).add(task)
+    pairs = sorted({tuple(sorted(tasks)) for tasks in same.values() if len(tasks) > 1})
+    return [
+        f"'{listed(tasks)}' share runs: where the same settings were chosen, the same seeds train "
+        f"the same model. They do not confirm each other."
+        for tasks in pairs
+    ]
 
 
 def _tries(study: Study) -> str:

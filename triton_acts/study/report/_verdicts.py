@@ -27,13 +27,13 @@ def verdict_section(views: Sequence[View]) -> Section:
 
 
 _LEGEND = (
-    "mean: on the test set, over the seeds, with its interval. difference: from the baseline, "
-    "seed by seed, with the interval at Holm's level. detectable: the smallest difference that as "
-    "many seeds find four times in five. steps: optimizer steps until validation, looked at after "
-    "each epoch, is where the baseline ends, in the median; no target where the baseline ends no "
-    "further than it began. "
-    "Times and memory are medians over the seeds; memory is what a batch's forward pass keeps for "
-    "backward."
+    "mean: on the test set, over the seeds, with its interval. worst seed: where it lies far from "
+    "the mean, runs fail now and then. difference: from the baseline, seed by seed, with the "
+    "interval at Holm's level. detectable: the smallest difference that as many seeds find about "
+    "four times in five. steps: optimizer steps until validation, looked at after each epoch, is "
+    "where the baseline ends, in the median; no target where the baseline ends no further than it "
+    "began. Times and memory are medians over the seeds that did not diverge; memory is what a "
+    "batch's forward pass keeps for backward."
 )
 
 
@@ -44,7 +44,15 @@ def file_name(view: View, what: str) -> str:
 
 def _table(view: View) -> Table:
     label = view.scale.label
-    head = ["activation", f"mean {label}", "difference", "verdict", "detectable", "steps"]
+    head = [
+        "activation",
+        f"mean {label}",
+        "worst seed",
+        "difference",
+        "verdict",
+        "detectable",
+        "steps",
+    ]
     head += ["diverged", "s an epoch", "us an example", "memory (MiB)", "parameters"]
     way = "higher" if view.higher_is_better else "lower"
     seeds = max((row.seeds for row in view.rows), default=0)
@@ -57,6 +65,7 @@ def _line(view: View, row: Row) -> list[str | Cell]:
     return [
         row.variant,
         view.mean(row),
+        view.scale.value(row.worst),
         view.difference(row) if row.verdict else "",
         verdict_cell(row.verdict) if verdict else "not compared",
         view.detectable(row) if row.verdict else "",

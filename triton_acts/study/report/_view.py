@@ -32,6 +32,7 @@ class Row:
     mean: float
     low: float
     high: float
+    worst: float
     difference: float
     difference_low: float
     difference_high: float

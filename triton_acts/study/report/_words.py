@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Scale", "listed", "number", "options_text", "plural", "scale_of", "slug", "steps"]
-__all__ += ["times"]
+__all__ = ["Scale", "listed", "number", "plural", "scale_of", "slug", "steps"]
+__all__ += ["short_options", "times"]
 
 MINUS = "\N{MINUS SIGN}"
 _SPACE = "\N{NO-BREAK SPACE}"  # an interval stays on one line
@@ -55,7 +55,9 @@ class Scale:
         return self._write((x,), sign="+")[0]
 
     def interval(self, x: float, low: float, high: float) -> str:
-        """`97.0 [95.6, 98.5]`."""
+        """`97.0 [95.6, 98.5]`; a share's ends at what a share can be."""
+        if self.share:
+            low, high = max(low, 0.0), min(high, 1.0)
         return _bracketed(*self._write((x, low, high)))
 
     def difference(self, x: float, low: float, high: float) -> str:
@@ -108,7 +110,7 @@ def times(value: float, base: float) -> str:
     return f"{number(value / base, 2)} times" if base > 0 else _NO_NUMBER
 
 
-def options_text(value: object) -> str:
+def short_options(value: object) -> str:
     """A choice's options, numbers with few digits; "" where a record has none."""
     text = value if isinstance(value, str) else ""
     return re.sub(r"\d+\.\d{5,}", lambda m: f"{float(m[0]):.4g}", text)

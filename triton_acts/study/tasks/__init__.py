@@ -38,7 +38,7 @@ def standard_tasks() -> list[Task]:
 
 
 def quick_tasks() -> list[Task]:
-    """One task of each kind, six activations, fewer epochs, and only the rate is chosen."""
+    """One task of each kind, few activations and epochs, and only the rate is chosen."""
     quick = []
     for task in standard_tasks():
         if task.name not in _QUICK_TASKS:

@@ -35,7 +35,8 @@ def defect_tasks() -> list[Task]:
             batch_size=50,
             learning_rates=(0.03, 0.1, 0.3),
             also={name: METRICS[name] for name in ("false-alarm rate", "miss rate")},
-            about=f"{round(share * _TRAIN)} textures of {_SIZE} x {_SIZE}, half of them defective",
+            about=f"a CNN on {round(share * _TRAIN)} generated textures of {_SIZE} x {_SIZE}, half "
+            f"of them defective",
         )
         for share in _EPOCHS
     ]

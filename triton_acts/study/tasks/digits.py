@@ -33,7 +33,7 @@ def digits_tasks() -> list[Task]:
             metric=METRICS["accuracy"],
             epochs=12,
             learning_rates=(0.03, 0.1, 0.3),
-            about=f"3 convolutions, {about}",
+            about=f"3 convolutions on 1797 images of 8 x 8, {about}",
         )
         for norm, about in norms.items()
     ]

@@ -37,7 +37,8 @@ def gate_tasks() -> list[Task]:
             clip=1.0,
             baseline=_STANDARD.name,
             variants=(_STANDARD, *VARIANTS.values()),
-            about=f"the sum of the two marked ones of {_STEPS} numbers, hidden width {_HIDDEN}",
+            about=f"2000 generated sequences; the sum of the two marked ones of {_STEPS} numbers, "
+            f"by an LSTM of hidden width {_HIDDEN}",
         )
     ]
 

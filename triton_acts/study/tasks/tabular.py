@@ -13,7 +13,7 @@ from triton_acts.study._variants import Activation
 
 __all__ = ["table", "tabular_tasks"]
 
-_FEATURES = 6
+_ROWS, _FEATURES = 2400, 6
 
 
 def tabular_tasks() -> list[Task]:
@@ -26,8 +26,9 @@ def tabular_tasks() -> list[Task]:
             metric=METRICS["rmse"],
             epochs=40,
             optimizer="adam",
-            learning_rates=(0.003, 0.01, 0.03),
-            about=f"{_FEATURES} features, width 48; noise of standard deviation 0.1",
+            learning_rates=(0.003, 0.01, 0.03, 0.1),
+            about=f"{_ROWS} generated rows of {_FEATURES} features: sines, products and a step, "
+            f"and noise of standard deviation 0.1; width 48",
         )
         for hidden in (1, 3)
     ]
@@ -36,7 +37,7 @@ def tabular_tasks() -> list[Task]:
 def table() -> Data:
     """2,400 rows: sines of sums and products of the features, and a step."""
     draw = torch.Generator().manual_seed(11)
-    x = 2 * torch.rand(2400, _FEATURES, generator=draw) - 1
+    x = 2 * torch.rand(_ROWS, _FEATURES, generator=draw) - 1
     y = torch.sin(4 * x[:, 0] + 2 * x[:, 1]) + torch.cos(5 * x[:, 2]) * x[:, 3]
     y = y + (x[:, 4] * x[:, 5] > 0) + 0.1 * torch.randn(len(x), generator=draw)
     return split(x * 3**0.5, y - 0.5)
