@@ -212,6 +212,6 @@ def test_a_cache_that_the_forward_fills_is_empty_again():
             return super().forward(x)
 
     model = Cached()
-    init.lsuv_(model, torch.randn(8, 4))
+    lsuv_(model, torch.randn(8, 4))
     assert model.cache is None
     assert {*model.state_dict()} == {"weight", "bias"}
