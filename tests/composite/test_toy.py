@@ -64,7 +64,7 @@ BATTERY = {
     "test_values": 4,
     "test_transforms": 25,
     "test_subclasses": 15,
-    "test_determinism": 2,
+    "test_determinism": 1,
     "test_large": 1,
 }
 
