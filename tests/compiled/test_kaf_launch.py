@@ -18,11 +18,10 @@ def step(x, alpha, **options):
     kaf(x, alpha, **options).backward(torch.empty_like(x))
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
-def test_every_layout(dtype, gpu):
+def test_every_layout(gpu):
     """The variants that shapes choose are those that the binder would; names say what runs."""
     for shape in SHAPES:
-        x = torch.empty(shape, dtype=dtype)
+        x = torch.empty(shape, dtype=torch.bfloat16)
         for channels in (shape[1], 1):
             alpha = torch.randn(channels, 20)
             step(x, alpha)

@@ -135,8 +135,7 @@ def test_launch_hooks_are_called(gpu, monkeypatch):
     assert gpu.launches[-1].hooks == (seen.append, knobs.runtime.launch_exit_hook)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
-def test_per_channel(dtype, gpu):
+def test_per_channel(gpu):
     """Every way to see a tensor, with all combinations of gradients, agrees with the binder."""
     shapes = [
         (64, 48),
@@ -149,11 +148,9 @@ def test_per_channel(dtype, gpu):
         (1, 2048),
         (16,),
     ]
-    if dtype == torch.float32:  # whose size the binder treats alike
-        shapes = [(64, 48), (4, 6, 49), (4, 16, 64)]
     for shape, shared, misaligned in itertools.product(shapes, (False, True), (False, True)):
         numel = torch.Size(shape).numel()
-        x = torch.randn(numel + 1, dtype=dtype)[int(misaligned) :][:numel].view(shape)
+        x = torch.randn(numel + 1, dtype=torch.bfloat16)[int(misaligned) :][:numel].view(shape)
         channels = 1 if shared or len(shape) < 2 else shape[1]
         for need_dx, need_da in ((True, True), (True, False), (False, True)):
             a = torch.rand(channels).requires_grad_(need_da)

@@ -116,6 +116,7 @@ def test_decision_sheet_names_gain_cost_and_risk():
     assert "Worse than the baseline here: down" in box["Risk"]
     assert "Over learning rates 0.01 to 0.1" in box["Risk"]
     assert "Only 4 seeds" in box["Risk"]
+    assert "the largest learning rate" not in box["Risk"]
     assert "at least 8 seeds" in box["Next step"]
 
 
@@ -248,6 +249,11 @@ def test_choices_at_the_edge_are_marked():
     section = next(s for s in document(made).sections if s.title == "Choices")
     marks = {row[0]: row[-1].text for row in section.blocks[1].rows}
     assert marks == {"relu": "", "up": "largest a of 3", "down": "", "same": "largest rate of 3"}
+    risk = sheet(made)["mine"]["Risk"]
+    assert "1 of 4 activations chose the smallest or the largest learning rate" in risk
+    made.choices["learning_rate"] = 0.01
+    assert "4 of 4 activations" in sheet(made)["mine"]["Risk"]
+    assert "tried, relu among them" in sheet(made)["mine"]["Risk"]
 
 
 def test_learning_curves_over_the_share_of_the_data(monkeypatch):

@@ -11,7 +11,7 @@ from ._document import Cell, Table
 from ._view import View, of_task
 from ._words import Scale, number, short_options
 
-__all__ = ["choice_tables", "rate_sensitivity"]
+__all__ = ["choice_tables", "rate_sensitivity", "rates_at_an_edge"]
 
 _HEAD = ["activation", "learning rate", "initialisation", "options", "validation over the rates"]
 
@@ -30,6 +30,21 @@ def rate_sensitivity(study: Study, view: View, variant: str) -> list[str]:
     words = f"between {view.scale.value(low)} and {view.scale.value(high)}"
     rates = f"{min(found):g} to {max(found):g}"
     return [f"Over learning rates {rates} its validation {view.scale.label} lay {words}."]
+
+
+def rates_at_an_edge(study: Study, view: View) -> list[str]:
+    """A sentence about the activations that might have wanted a rate beyond those tried, if any."""
+    records = of_task(study.choices, view.task).to_dict("records")
+    rates = view.about["learning_rates"]
+    edge = [r["variant"] for r in records if _edge("rate", r["learning_rate"], rates)]
+    if not edge:
+        return []
+    base = view.about["baseline"]
+    among = f", {base} among them" if base in edge else ""
+    return [
+        f"{len(edge)} of {len(records)} activations chose the smallest or the largest learning "
+        f"rate that was tried{among}: others might rank them otherwise."
+    ]
 
 
 def _table(study: Study, view: View) -> Table:

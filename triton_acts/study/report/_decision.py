@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from triton_acts.study._statistics import BETTER, WORSE
 from triton_acts.study._study import Study
 
-from ._choices import rate_sensitivity
+from ._choices import rate_sensitivity, rates_at_an_edge
 from ._document import Block, Facts, Section, Text
 from ._overview import overview
 from ._view import Row, View, count, of_task
@@ -145,6 +145,7 @@ def _risks(study: Study, view: View, views: Sequence[View]) -> list[str]:
     worse = [row.variant for row in view.of(WORSE)]
     if worse:
         found.append(f"Worse than the baseline here: {listed(worse)}.")
+    found += rates_at_an_edge(study, view)
     seeds = len(study.protocol["seeds"])
     if seeds < _FEW_SEEDS:
         found.append(f"Only {plural(seeds, 'seed')}: an interval from so few runs is fragile.")
