@@ -3,6 +3,8 @@
 import copy
 import functools
 import math
+import sys
+import types
 
 import pytest
 import torch
@@ -260,3 +262,17 @@ def test_a_model_that_does_not_take_its_data_is_refused_before_any_run(tmp_path)
     ):
         compare(wrong, data, ["relu", "kaf"], folder=tmp_path, quiet=True, **settings)
     assert not list(tmp_path.iterdir())
+
+
+def test_functions_of_a_notebook_are_not_sent_to_other_processes(monkeypatch):
+    """They pickle by name, and the processes would end without a word."""
+
+    def noted(activation):
+        return make_model(activation)
+
+    notebook = types.ModuleType("__main__")
+    notebook.noted = noted
+    noted.__module__, noted.__qualname__ = "__main__", "noted"
+    monkeypatch.setitem(sys.modules, "__main__", notebook)
+    with pytest.raises(ValueError, match=r"part of no file.*workers=1 takes any"):
+        compare(noted, data, ["relu", "tanh"], workers=2, quiet=True, **settings)

@@ -126,12 +126,21 @@ def _check_sendable(left: Sequence[Unit]) -> None:
     for unit in left:
         try:
             ForkingPickler.dumps(unit)
+            for given in (unit.task.make_model, unit.task.data, unit.variant.make):
+                _check_importable(getattr(given, "func", given))
         except Exception as error:
             raise ValueError(
                 f"{unit.task.name}, {unit.variant.name}: {error}. With workers above 1, "
                 f"make_model, data, metric and factories must be functions of a module, no lambdas "
                 f"and none of a notebook; workers=1 takes any"
             ) from None
+
+
+def _check_importable(function: object) -> None:
+    """A function of a notebook or of standard input pickles by name, and is found nowhere."""
+    written_here = getattr(function, "__module__", None) == "__main__"
+    if written_here and not hasattr(sys.modules["__main__"], "__file__"):
+        raise TypeError(f"{function!r} is part of no file")
 
 
 def _prepare(file: Path | None) -> None:
