@@ -58,8 +58,12 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
+EVERY = [(name, torch.bfloat16) for name in CASES]
+EVERY += [("scaled_sigmoid", torch.float32), ("learned slopes", torch.float32)]
+EVERY += [("kaf", torch.float32)]
+
+
+@pytest.mark.parametrize(("name", "dtype"), EVERY, ids=str)
 def test_a_warm_kernel_is_captured(name, dtype, cold, gpu):
     """Without a warning, which the suite turns into an error, and by kernels alone."""
     size, dims, function, weights = CASES[name]

@@ -103,13 +103,13 @@ def test_the_list_of_equivalents_is_current():
         ("import pytest; pytest.raises(KeyError, int)", KILLED, "test_it.py::test_it: Failed"),
         ("raise TypeError", UNUSABLE, "test_it.py::test_it: TypeError"),
         ("import os; os.abort()", UNUSABLE, "signal 6"),
-        ("import time; time.sleep(60)", UNUSABLE, "no end within 5 s"),
+        ("import time; time.sleep(60)", UNUSABLE, "no end within 3 s"),
     ],
 )
 def test_verdicts(tmp_path, body, verdict, detail):
     (tmp_path / "test_it.py").write_text(f"def test_it():\n    {body}\n", encoding="utf-8")
     (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\n", encoding="utf-8")
-    limit_s = 5.0 if "sleep" in body else 60.0
+    limit_s = 3.0 if "sleep" in body else 60.0
     found = trial(tmp_path, ["test_it.py"], limit_s)
     assert (found.verdict, found.detail) == (verdict, detail)
     assert found.crashed == ("abort" in body)
