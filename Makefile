@@ -41,7 +41,7 @@ test: $(READY)
 	$(PYTHON) -m pytest -m alone $$(grep -rl --include='*.py' mark.alone tests)
 
 # The oldest stack that is supported, torch 2.11 and Triton 3.6, in an interpreter that has it. Triton 3.6
-# beside a newer torch covers the kernels.
+# beside a newer torch covers the kernels. Its interpreter needs NumPy below 2.4.
 test-oldest: $(READY)
 	$(PYTHON) -c "import torch, triton; print('torch', torch.__version__, 'triton', triton.__version__); \
 		exit(0 if triton.__version__.startswith('3.6.') else 'test-oldest: give PY=, a Python with triton 3.6')"
