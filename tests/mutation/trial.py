@@ -18,6 +18,7 @@ __all__ = ["KILLED", "SURVIVED", "UNUSABLE", "Result", "trial", "warm_up"]
 
 KILLED, SURVIVED, UNUSABLE = "killed", "survived", "unusable"
 _CODES = {0: SURVIVED, 10: KILLED, 11: UNUSABLE}
+_CRASHES = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 _STALL_S = 20  # of one test; the longest takes 4 s
 _PATIENCE = 5  # tests that raise something else, before a mutant counts as one that cannot run
 
@@ -94,6 +95,8 @@ def _run(checkout: Path, tests: Sequence[str], log: Path) -> None:
             os.dup2(file.fileno(), 2)
         os.chdir(checkout)
         sys.path[:0] = [str(checkout)]
+        for crash in _CRASHES:  # a compiler's own handler may hang in a fork
+            signal.signal(crash, signal.SIG_DFL)
         gc.freeze()  # pytest collects garbage at its end, of a parent that has imported everything
         witness = _Witness()
         options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=line"]
