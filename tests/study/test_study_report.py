@@ -12,7 +12,7 @@ from triton_acts.study.report import _panels, document, write_report
 from triton_acts.study.report._document import Cell, Facts, Picture, Table
 from triton_acts.study.report._html import as_html
 from triton_acts.study.report._markdown import as_markdown
-from triton_acts.study.report._words import listed, number, scale_of, steps
+from triton_acts.study.report._words import number, steps
 
 BASE = [0.50, 0.51, 0.49, 0.50]
 UP = [x + d for x, d in zip(BASE, [0.2, 0.21, 0.19, 0.2], strict=True)]
@@ -80,20 +80,6 @@ def test_both_formats_have_the_same_cells():
     made = study({"mine": RUNS, "other": RUNS}, also={"miss rate": False}, dropped=[("mine", "x")])
     markdown, page = texts(document(made))
     assert [r for r in markdown_rows(markdown) if r[0] != "---"] == [*html_rows(page)]
-
-
-def test_an_end_that_is_not_0_is_not_written_as_0():
-    scale = scale_of("accuracy", [0.9], [0.05])
-    assert scale.difference(0.04, 0.00004, 0.08) == "+4.000 [+0.004,\N{NO-BREAK SPACE}+8.000]"
-    assert scale.difference(0.0, -0.0, 0.1).startswith("0.0 [0.0,")
-    assert scale.difference(0.0001, -0.02, 0.02).startswith("0.0 [\N{MINUS SIGN}2.0")
-    assert parsed(scale.difference(-0.04, -0.08, -1e-6))[2] < 0
-
-
-def test_shares_are_percent_but_a_metric_of_that_name_need_not_be_one():
-    assert scale_of("accuracy", [0.9], [0.01]).value(0.9) == "90.0"
-    assert scale_of("accuracy", [90.0], [1.0]).value(90.0) == "90.0"
-    assert scale_of("rmse", [0.9], [0.01]).label == "rmse"
 
 
 def sheet(made):
@@ -293,9 +279,3 @@ def test_a_missing_package_names_the_extra(tmp_path, monkeypatch):
     with pytest.raises(ImportError, match=r"matplotlib.*triton_acts\[study\]"):
         write_report(study({"mine": RUNS}), tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_names_with_commas_are_told_apart():
-    assert listed(["a"]) == "a"
-    assert listed(["a", "b", "c"]) == "a, b and c"
-    assert listed(["a, b", "c", "d"]) == "a, b; c; and d"
